@@ -1,0 +1,71 @@
+/**
+ * What a Windows image or container is configured with. The Linux engine would misread most of it (a Windows PATH, a user
+ * without a uid, a drive letter), so it travels in labels, and the gateway puts it back wherever a client looks.
+ */
+export interface WindowsConfig {
+  Cmd?: string[] | null
+  Entrypoint?: string[] | null
+  Env?: string[]
+  User?: string
+  WorkingDir?: string
+  Shell?: string[]
+  ExposedPorts?: Record<string, object>
+  Volumes?: Record<string, object> | null
+  Labels?: Record<string, string> | null
+  /** Cmd (or Entrypoint) is one command line that is already escaped. */
+  ArgsEscaped?: boolean
+  StopSignal?: string
+  OnBuild?: string[] | null
+  Healthcheck?: object
+}
+
+/** The JSON under IMAGE_LABEL: what a Windows daemon would say of this image. */
+export interface WindowsImage {
+  config: WindowsConfig
+  /** e.g. `10.0.20348.4052` */
+  osVersion: string
+  /** Microsoft's base that the Wine base stands for. */
+  family: 'nanoserver' | 'servercore' | 'server'
+  release: string
+  /** Folders below C: that builds made, in their real case, so that later paths find them: `app`, `app/lib`. */
+  folders: string[]
+  /** What `docker history` shows, newest last, for the layers that builds added. */
+  history: { created_by: string; empty: boolean }[]
+}
+
+/** On every Windows image: JSON of WindowsImage. Images without it are not shown. */
+export const IMAGE_LABEL = 'dev.oriel.image'
+/** On every container: JSON of ContainerRecord. */
+export const CONTAINER_LABEL = 'dev.oriel.container'
+/** On every container, volume and network: the name of the machine that owns it. */
+export const MACHINE_LABEL = 'dev.oriel.machine'
+/** All of Oriel's own labels begin so; clients never see them. */
+export const LABEL_PREFIX = 'dev.oriel.'
+
+/** `labels` without Oriel's own. */
+export function userLabels(labels: Record<string, string> | null | undefined): Record<string, string> {
+  return Object.fromEntries(Object.entries(labels ?? {}).filter(([name]) => !name.startsWith(LABEL_PREFIX)))
+}
+
+/** Reads the Windows side of an image from its labels; undefined for a Linux image or a damaged label. */
+export function windowsImageOf(labels: Record<string, string> | null | undefined): WindowsImage | undefined {
+  const json = labels?.[IMAGE_LABEL]
+  if (json === undefined) return undefined
+  try {
+    return JSON.parse(json) as WindowsImage
+  } catch {
+    return undefined
+  }
+}
+
+/** Overlays `NAME=value` lists as Windows does: names compare without case, the last one wins, the first spelling stays. */
+export function mergeEnv(...lists: (readonly string[] | null | undefined)[]): string[] {
+  const merged = new Map<string, { name: string; value: string }>()
+  for (const entry of lists.flatMap(list => list ?? [])) {
+    const at = entry.indexOf('=', 1)
+    const name = at < 0 ? entry : entry.slice(0, at)
+    const key = name.toUpperCase()
+    merged.set(key, { name: merged.get(key)?.name ?? name, value: at < 0 ? '' : entry.slice(at + 1) })
+  }
+  return [...merged.values()].map(({ name, value }) => `${name}=${value}`)
+}
