@@ -3,6 +3,7 @@ import type { ContainerInspectInfo, ImageInspectInfo } from 'dockerode'
 import { afterAll, beforeAll, inject } from 'vitest'
 import { PROJECT, type Result, type RunOptions, run } from './command.ts'
 import { type Home, temporaryHome } from './home.ts'
+import { TerminalSession } from './terminal.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -62,6 +63,11 @@ export class TestMachine {
       throw new Error(`docker ${args.join(' ')} ended with ${result.code}:\n${result.stdout}${result.stderr}`)
     }
     return result.stdout.replaceAll('\r\n', '\n').replace(/\n$/, '')
+  }
+
+  /** `docker --context …` under a pseudo-terminal. */
+  terminal(args: readonly string[]): TerminalSession {
+    return new TerminalSession(['docker', '--context', this.context, ...args], this.home.env)
   }
 
   async inspectContainer(name: string): Promise<ContainerInspectInfo> {
