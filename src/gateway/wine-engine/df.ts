@@ -4,7 +4,9 @@ import { answerJson } from './answer.ts'
 import type { WineContext } from './context.ts'
 import { windowsSummary } from './image-views.ts'
 import { type Json, numberOf, objectOf, objectsOf, stringsOf } from './json.ts'
+import { windowsRow } from './list.ts'
 import { isOwn } from './ownership.ts'
+import { recordOf } from './record.ts'
 import { windowsVolume } from './volumes.ts'
 
 /** `docker system df`: what this machine uses, not what else is on the engine. */
@@ -19,7 +21,10 @@ async function usage({ engine, machine }: WineContext, { version, query }: Route
 /** The engine's answer with the machine's own objects alone; a kind that it did not report stays out. */
 export function windowsUsage(usage: Json, machine: string): Json {
   const images = objectsOf(usage.Images).filter(row => windowsImageOf(stringsOf(row.Labels)) !== undefined)
-  const containers = objectsOf(usage.Containers).filter(row => isOwn(machine, row.Labels))
+  const containers = objectsOf(usage.Containers).flatMap(row => {
+    const record = recordOf(machine, stringsOf(row.Labels))
+    return record === undefined ? [] : [windowsRow(row, record, undefined)]
+  })
   const volumes = objectsOf(usage.Volumes).filter(row => isOwn(machine, row.Labels))
   return {
     ...usage,

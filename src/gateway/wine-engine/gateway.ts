@@ -5,8 +5,11 @@ import type { Handling, RequestHead, ResponseHead } from '#gateway/proxy/handlin
 import { serve } from '#gateway/proxy/serve.ts'
 import { matchRoute, type Route, splitTarget } from '#gateway/routes.ts'
 import { messageOf } from '#lib/fault.ts'
+import { autoRemove } from './auto-remove.ts'
+import { containerRoutes } from './containers.ts'
 import type { GatewayLog, WineContext } from './context.ts'
 import { dfRoutes } from './df.ts'
+import { eventRoutes } from './events.ts'
 import { type EngineFacts, engineFacts } from './facts.ts'
 import { imageRoutes } from './images.ts'
 import { networkRoutes } from './networks.ts'
@@ -29,14 +32,23 @@ export interface WineGatewayOptions {
  * Serves a Windows daemon on a Unix socket, played by a Linux engine and Wine. Rejects with a Fault when the socket cannot
  * be had; an engine that is gone is told to each client.
  */
-export function startWineGateway(options: WineGatewayOptions): Promise<{ close(): Promise<void> }> {
+export async function startWineGateway(options: WineGatewayOptions): Promise<{ close(): Promise<void> }> {
   const { machine, socketPath, engine, log } = options
-  return serve({
+  const context: WineContext = { machine, engine, log }
+  const proxy = await serve({
     listen: { path: socketPath },
     dial: () => dial(engine.endpoint),
-    decide: decider(wineRoutes({ machine, engine, log }), engineFacts(engine)),
+    decide: decider(wineRoutes(context), engineFacts(engine)),
     onError: error => log.error(messageOf(error), error instanceof Error ? { stack: error.stack } : {})
   })
+  const closing = new AbortController()
+  const removal = autoRemove(context, closing.signal)
+  return {
+    async close() {
+      closing.abort()
+      await Promise.all([proxy.close(), removal])
+    }
+  }
 }
 
 /** The whole table; where two lines fit a request, the first one counts. */
@@ -46,8 +58,10 @@ export function wineRoutes(context: WineContext): Route[] {
     ...refusedRoutes(),
     ...pullRoutes(context),
     ...imageRoutes(context),
+    ...containerRoutes(context),
     ...volumeRoutes(context),
     ...networkRoutes(context),
+    ...eventRoutes(context),
     ...dfRoutes(context)
   ]
 }

@@ -14,7 +14,6 @@ export function refusedRoutes(): Route[] {
   const notFound = (): Handling => refuse(new Refusal('page not found', 404))
   const noBuildKit = (): Handling =>
     refuse(new Refusal('this machine has no BuildKit: use the classic builder (DOCKER_BUILDKIT=0 docker build)', 404))
-  const noCheckpoints = (): Handling => refuse(new Refusal('Windows: Containers do not support checkpoints', 501))
   return [
     { method: 'POST', template: '/swarm/init', action: noSwarm },
     { method: 'POST', template: '/swarm/join', action: noSwarm },
@@ -29,8 +28,6 @@ export function refusedRoutes(): Route[] {
     ]),
     { method: 'GET', template: '/plugins', action: () => answerJson(async () => []) },
     { method: '*', template: '/plugins/{rest}', action: noPlugins },
-    { method: '*', template: '/containers/{id}/checkpoints', action: noCheckpoints },
-    { method: '*', template: '/containers/{id}/checkpoints/{checkpoint}', action: noCheckpoints },
     { method: '*', template: '/grpc', action: noBuildKit },
     { method: '*', template: '/session', action: noBuildKit },
     { method: '*', template: '/debug/{rest}', action: notFound },
