@@ -1,0 +1,68 @@
+import type { Engine } from '#docker/engine.ts'
+import { messageOf } from '#lib/fault.ts'
+import type { Log } from '#lib/log.ts'
+import type { Health } from './control.ts'
+
+interface Version {
+  Version?: string
+  ApiVersion?: string
+  Os?: string
+  Arch?: string
+}
+
+const PROBE_MS = 2000
+/** An answer younger than this is as good as a new one; several clients may ask at once. */
+const FRESH_MS = 500
+
+/** Watches whether docker clients would get an answer, and says so in the log when that changes. */
+export class EngineMonitor {
+  readonly #gateway: Engine
+  readonly #engine: Engine
+  readonly #log: Log
+  #health: Health = { ok: false, why: 'not asked yet' }
+  #asked: { at: number; answer: Promise<Health> } | undefined
+
+  /** `gateway` is the machine's own socket as a client sees it, `engine` what is behind it. */
+  constructor(gateway: Engine, engine: Engine, log: Log) {
+    this.#gateway = gateway
+    this.#engine = engine
+    this.#log = log
+  }
+
+  /** The health now, asked afresh unless it was just asked. Never rejects; takes at most some 4 s. */
+  health(): Promise<Health> {
+    const now = Date.now()
+    if (this.#asked === undefined || now - this.#asked.at > FRESH_MS) {
+      this.#asked = { at: now, answer: this.#probe() }
+    }
+    return this.#asked.answer
+  }
+
+  async #probe(): Promise<Health> {
+    const before = this.#health
+    this.#health = await this.#look()
+    if (this.#health.ok && !before.ok) this.#log.info('the engine answers', this.#health.engine)
+    if (!this.#health.ok && (before.ok || before.why !== this.#health.why)) {
+      this.#log.warn('the engine does not answer', { why: this.#health.why })
+    }
+    return this.#health
+  }
+
+  async #look(): Promise<Health> {
+    try {
+      // The engine first: its failure says why, where the gateway's could only say that.
+      await this.#engine.json('GET', '/version', undefined, limit())
+      const seen = await this.#gateway.json<Version>('GET', '/version', undefined, limit())
+      const { Version: version = '', ApiVersion: apiVersion = '', Os: os = '', Arch: arch = '' } = seen
+      return { ok: true, engine: { version, apiVersion, os, arch } }
+    } catch (error) {
+      const timedOut = error instanceof Error && (error.name === 'TimeoutError' || error.name === 'AbortError')
+      return { ok: false, why: timedOut ? `no answer within ${PROBE_MS / 1000} s` : messageOf(error) }
+    }
+  }
+}
+
+// The signal also bounds the body, the head's limit does not.
+function limit() {
+  return { timeoutMs: PROBE_MS, signal: AbortSignal.timeout(PROBE_MS) }
+}
