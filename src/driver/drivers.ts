@@ -16,5 +16,8 @@ export async function driverNamed(name: string): Promise<Driver> {
       hint: `This version has: ${DRIVERS.join(', ')}.`
     })
   }
-  throw new Fault(`there is no driver called "${name}".`, { exitCode: 2, hint: `This version has: ${DRIVERS.join(', ')}.` })
+  throw new Fault(`there is no driver called "${name}".`, {
+    exitCode: 2,
+    hint: `This version has: ${DRIVERS.join(', ')}.`
+  })
 }

@@ -1,20 +1,10 @@
-import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { lock } from 'proper-lockfile'
 import { Fault } from './fault.ts'
+import { holderPath, type LockHolder, lockHolder, STALE_MS } from './lock-holder.ts'
 import { formatDuration } from './size.ts'
 import { poll } from './wait.ts'
-
-/** A lock whose holder has been killed counts as free after this long; a live holder renews it every second. */
-const STALE_MS = 5000
-
-/** Who holds a lock, for the person who waits for it. */
-export interface LockHolder {
-  pid: number
-  /** What it does, e.g. `oriel up`. */
-  doing: string
-  since: string
-}
 
 export interface LockOptions {
   /** What this process is about to do, told to others who wait. */
@@ -66,17 +56,6 @@ export async function withLock<T>(
   }
 }
 
-/** Who holds the lock at `path` now; undefined when it is free or its holder is dead. */
-export async function lockHolder(path: string): Promise<LockHolder | undefined> {
-  try {
-    const { mtimeMs } = await stat(`${path}.lock`)
-    if (mtimeMs < Date.now() - STALE_MS) return undefined
-    return JSON.parse(await readFile(holderPath(path), 'utf8')) as LockHolder
-  } catch {
-    return undefined
-  }
-}
-
 async function tryLock(path: string, lost: AbortController): Promise<(() => Promise<void>) | undefined> {
   try {
     return await lock(path, {
@@ -89,8 +68,4 @@ async function tryLock(path: string, lost: AbortController): Promise<(() => Prom
     if (error instanceof Error && 'code' in error && error.code === 'ELOCKED') return undefined
     throw error
   }
-}
-
-function holderPath(path: string): string {
-  return `${path}.holder`
 }

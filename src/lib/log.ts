@@ -1,7 +1,7 @@
 import { closeSync, copyFileSync, fstatSync, ftruncateSync, openSync, writeSync } from 'node:fs'
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
-export type LogFields = Record<string, unknown>
+export type LogFields = object
 
 /** Where a background process says what it does: JSON lines `{time, level, message, …fields}`. */
 export interface Log {

@@ -1,5 +1,5 @@
 import * as v from 'valibot'
-import { isMap, parseDocument } from 'yaml'
+import { Document, isMap, parseDocument } from 'yaml'
 import { Fault } from '#lib/fault.ts'
 
 /** How to reach an engine. Keys stay where they are: `tlsFolder` holds ca.pem, cert.pem and key.pem. */
@@ -40,11 +40,10 @@ export function parseSpec(text: string, file: string): MachineSpec {
 
 /** The text of machine.yaml for a spec. What is in `former` and still true keeps its comments. */
 export function formatSpec(spec: MachineSpec, machine: string, former = ''): string {
-  const document = parseDocument(former)
-  if (!isMap(document.contents)) {
-    document.contents = document.createNode({}) as typeof document.contents
+  const parsed: Document = parseDocument(former)
+  const document = isMap(parsed.contents) ? parsed : new Document({})
+  if (document !== parsed)
     document.commentBefore = ` Oriel machine "${machine}". After a change: oriel restart ${machine}`
-  }
   for (const [key, value] of Object.entries(spec)) {
     const present = document.get(key)
     const plain = isMap(present) ? present.toJSON() : present

@@ -15,6 +15,8 @@ export interface MachineState {
   windows: { release: string; build: number }
   /** When it was last brought up (ISO 8601), to tell a crash from a reboot of the host. */
   startedAt?: string
+  /** Containers with a restart policy that `stop` has ended: the next `up` starts them, as a starting engine would. */
+  resume?: string[]
 }
 
 /** Reads state.json; undefined when there is none or it is damaged, which both mean: start over. */

@@ -34,7 +34,8 @@ export function oneLineUris(text: string): string[] {
 export function deb822Uris(text: string): string[] {
   const uncommented = text.replace(/^#.*\n?/gm, '')
   return uncommented.split(/\n\s*\n/).flatMap(stanza => {
-    const field = (name: string) => new RegExp(`^${name}:((?:.*)(?:\\n[ \\t].*)*)`, 'im').exec(stanza)?.[1]?.trim() ?? ''
+    const field = (name: string) =>
+      new RegExp(`^${name}:((?:.*)(?:\\n[ \\t].*)*)`, 'im').exec(stanza)?.[1]?.trim() ?? ''
     if (/^no$/i.test(field('Enabled')) || !/\bdeb\b(?!-)/.test(field('Types'))) return []
     return field('URIs').split(/\s+/).filter(Boolean)
   })

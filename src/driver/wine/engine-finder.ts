@@ -85,7 +85,15 @@ export async function findEngine(
 /** Where Docker, Docker Desktop, OrbStack, Colima, Rancher Desktop, Lima and Podman put their sockets. */
 export function usualSockets(host: Pick<FinderHost, 'home' | 'platform' | 'uid'>, env: NodeJS.ProcessEnv): string[] {
   const runtime = env.XDG_RUNTIME_DIR ?? `/run/user/${host.uid}`
-  const inHome = ['.docker/run', '.docker/desktop', '.orbstack/run', '.colima/default', '.colima', '.rd', '.lima/docker/sock']
+  const inHome = [
+    '.docker/run',
+    '.docker/desktop',
+    '.orbstack/run',
+    '.colima/default',
+    '.colima',
+    '.rd',
+    '.lima/docker/sock'
+  ]
   return [
     '/var/run/docker.sock',
     ...inHome.map(folder => join(host.home, folder, 'docker.sock')),

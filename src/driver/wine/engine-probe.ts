@@ -1,6 +1,6 @@
 import { Engine, EngineError } from '#docker/engine.ts'
-import { Fault, messageOf } from '#lib/fault.ts'
 import { type EngineReference, endpointOf } from '#driver/driver.ts'
+import { Fault, messageOf } from '#lib/fault.ts'
 
 interface VersionAnswer {
   Version?: string
@@ -78,7 +78,10 @@ function factsOf(version: VersionAnswer, info: InfoAnswer): EngineFacts {
 export function refusal(facts: EngineFacts, url: string): Fault | undefined {
   const hint = 'Name a Linux engine: oriel up --engine unix:///path/to/docker.sock'
   if (facts.gateway) {
-    return new Fault(`${url} is an Oriel machine itself; the wine driver needs the Linux engine behind it.`, { exitCode: 4, hint })
+    return new Fault(`${url} is an Oriel machine itself; the wine driver needs the Linux engine behind it.`, {
+      exitCode: 4,
+      hint
+    })
   }
   if (facts.os === 'windows') {
     return new Fault(`${url} is a Windows engine, which runs Windows containers without Oriel.`, { exitCode: 4, hint })
@@ -94,10 +97,13 @@ export function refusal(facts: EngineFacts, url: string): Fault | undefined {
   }
   const [major = 0, minor = 0] = facts.apiVersion.split('.').map(Number)
   if (major < OLDEST_API[0] || (major === OLDEST_API[0] && minor < OLDEST_API[1])) {
-    return new Fault(`${url} is Docker ${facts.version} (API ${facts.apiVersion}); Oriel needs API ${OLDEST_API.join('.')}.`, {
-      exitCode: 4,
-      hint: 'Update the engine.'
-    })
+    return new Fault(
+      `${url} is Docker ${facts.version} (API ${facts.apiVersion}); Oriel needs API ${OLDEST_API.join('.')}.`,
+      {
+        exitCode: 4,
+        hint: 'Update the engine.'
+      }
+    )
   }
   return undefined
 }
