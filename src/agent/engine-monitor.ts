@@ -1,3 +1,4 @@
+import { dial } from '#docker/endpoint.ts'
 import type { Engine } from '#docker/engine.ts'
 import { messageOf } from '#lib/fault.ts'
 import type { Log } from '#lib/log.ts'
@@ -11,8 +12,8 @@ interface Version {
 }
 
 const PROBE_MS = 2000
-/** An answer younger than this is as good as a new one; several clients may ask at once. */
-const FRESH_MS = 500
+/** An answer of the engine counts for so long, as long as it takes connections: an answer takes it some milliseconds. */
+const FRESH_MS = 8000
 
 /** Watches whether docker clients would get an answer, and says so in the log when that changes. */
 export class EngineMonitor {
@@ -20,7 +21,7 @@ export class EngineMonitor {
   readonly #engine: Engine
   readonly #log: Log
   #health: Health = { ok: false, why: 'not asked yet' }
-  #asked: { at: number; answer: Promise<Health> } | undefined
+  #at = 0
 
   /** `gateway` is the machine's own socket as a client sees it, `engine` what is behind it. */
   constructor(gateway: Engine, engine: Engine, log: Log) {
@@ -29,18 +30,17 @@ export class EngineMonitor {
     this.#log = log
   }
 
-  /** The health now, asked afresh unless it was just asked. Never rejects; takes at most some 4 s. */
-  health(): Promise<Health> {
-    const now = Date.now()
-    if (this.#asked === undefined || now - this.#asked.at > FRESH_MS) {
-      this.#asked = { at: now, answer: this.#probe() }
-    }
-    return this.#asked.answer
+  /** The health now. Never rejects; takes at most some 6 s. */
+  async health(): Promise<Health> {
+    if (this.#health.ok && Date.now() - this.#at < FRESH_MS && (await this.#takesConnections())) return this.#health
+    return this.look()
   }
 
-  async #probe(): Promise<Health> {
+  /** Asks the engine and the gateway. Never rejects; takes at most some 4 s. */
+  async look(): Promise<Health> {
     const before = this.#health
-    this.#health = await this.#look()
+    this.#health = await this.#ask()
+    this.#at = Date.now()
     if (this.#health.ok && !before.ok) this.#log.info('the engine answers', this.#health.engine)
     if (!this.#health.ok && (before.ok || before.why !== this.#health.why)) {
       this.#log.warn('the engine does not answer', { why: this.#health.why })
@@ -48,7 +48,20 @@ export class EngineMonitor {
     return this.#health
   }
 
-  async #look(): Promise<Health> {
+  // Tells a dead engine at once. A connection by ssh takes longer than asking on one that is there.
+  async #takesConnections(): Promise<boolean> {
+    const { endpoint } = this.#engine
+    if (endpoint.kind === 'ssh') return true
+    try {
+      const stream = await dial(endpoint, PROBE_MS)
+      stream.destroy()
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  async #ask(): Promise<Health> {
     try {
       // The engine first: its failure says why, where the gateway's could only say that.
       await this.#engine.json('GET', '/version', undefined, limit())

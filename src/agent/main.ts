@@ -73,9 +73,9 @@ async function serve(config: AgentConfig, log: Log): Promise<void> {
   process.on('SIGINT', () => void end('SIGINT'))
   // A terminal that closes is no reason to end.
   process.on('SIGHUP', () => undefined)
-  await monitor.health()
+  await monitor.look()
   setInterval(() => {
-    if (control.owned()) void monitor.health()
+    if (control.owned()) void monitor.look()
     else {
       // Somebody removed the machine's folder, or another agent took over while this one was suspended. Both want nothing
       // of this one, and the paths of the sockets are not its own any more.

@@ -8,7 +8,7 @@ export interface Io {
   /** Fires at Ctrl-C and SIGTERM. */
   signal: AbortSignal
   /** What is a terminal, and how wide that of stderr is. */
-  terminal: { in: boolean; out: boolean; err: boolean; columns: number }
+  terminal: { readonly in: boolean; readonly out: boolean; readonly err: boolean; readonly columns: number }
   /** Asks a question on the terminal; the answer without its line end. */
   ask(question: string): Promise<string>
   /** What the process will end with. */
@@ -34,11 +34,20 @@ export function processIo(): Io {
     err: text => void process.stderr.write(text),
     env: process.env,
     signal: controller.signal,
+    // Each stream is made when it is first touched, which takes Node a while.
     terminal: {
-      in: process.stdin.isTTY === true,
-      out: process.stdout.isTTY === true,
-      err: process.stderr.isTTY === true,
-      columns: process.stderr.columns ?? 80
+      get in() {
+        return process.stdin.isTTY === true
+      },
+      get out() {
+        return process.stdout.isTTY === true
+      },
+      get err() {
+        return process.stderr.isTTY === true
+      },
+      get columns() {
+        return process.stderr.columns ?? 80
+      }
     },
     ask: async question => {
       const { createInterface } = await import('node:readline/promises')

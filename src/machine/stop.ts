@@ -8,7 +8,8 @@ import type { Report } from '#lib/progress.ts'
 import { stopContainers } from './containers.ts'
 import { machinePaths } from './paths.ts'
 import { parseSpec } from './spec.ts'
-import { existingMachine, type Machine, readSpecText, writeState } from './store.ts'
+import { writeState } from './state-file.ts'
+import { existingMachine, type Machine, readSpecText } from './store.ts'
 import { recordedEngine } from './up.ts'
 
 export interface MachineRequest {

@@ -1,6 +1,5 @@
 import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { writeFileAtomic } from '#lib/atomic-file.ts'
 import { Fault } from '#lib/fault.ts'
 import { type MachinePaths, machinePaths, machinesFolder } from './paths.ts'
 import { type MachineState, readState } from './state.ts'
@@ -59,10 +58,6 @@ export async function makeFolders(paths: MachinePaths): Promise<void> {
       })
     }
   }
-}
-
-export async function writeState(paths: MachinePaths, state: MachineState): Promise<void> {
-  await writeFileAtomic(paths.state, `${JSON.stringify(state, null, 2)}\n`)
 }
 
 /** Removes everything of the machine from the disk. */

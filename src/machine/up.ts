@@ -13,7 +13,8 @@ import { checkContext, ensureContext, switchContext } from './context.ts'
 import { contextName, type MachinePaths, machinePaths } from './paths.ts'
 import { formatSpec, type MachineSpec, parseSpec } from './spec.ts'
 import type { MachineState } from './state.ts'
-import { makeFolders, openMachine, readSpecText, removeFolders, writeState } from './store.ts'
+import { writeState } from './state-file.ts'
+import { makeFolders, openMachine, readSpecText, removeFolders } from './store.ts'
 
 export interface UpRequest {
   name: string

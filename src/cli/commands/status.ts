@@ -3,7 +3,7 @@ import type { Io } from '#cli/io.ts'
 import { json } from '#cli/output/json.ts'
 import { fields } from '#cli/output/table.ts'
 import { Fault } from '#lib/fault.ts'
-import type { StatusReport } from '#machine/status.ts'
+import { machineStatus, type StatusReport } from '#machine/status.ts'
 
 export const status = (io: Io) =>
   defineCommand(io, 'status', [
@@ -13,7 +13,6 @@ export const status = (io: Io) =>
     .argument('[name]', 'name of the machine', 'default')
     .option('--json', 'print JSON')
     .action(async (name, options) => {
-      const { machineStatus } = await import('#machine/status.ts')
       const report = await machineStatus(name, io.env)
       if (options.json) io.out(json(report.status))
       else if (report.status.state === 'absent') {
