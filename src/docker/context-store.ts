@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { mkdir, rm } from 'node:fs/promises'
+import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { readJsonFile, writeFileAtomic } from '#lib/atomic-file.ts'
 
@@ -62,4 +63,9 @@ export async function useContext(configDir: string, name: string): Promise<void>
 export function ownedBy(context: DockerContext): string | undefined {
   const owner = context.metadata['dev.oriel.machine']
   return typeof owner === 'string' ? owner : undefined
+}
+
+/** Where the docker client keeps its settings. */
+export function dockerConfigFolder(env: NodeJS.ProcessEnv): string {
+  return env.DOCKER_CONFIG || join(env.HOME || homedir(), '.docker')
 }

@@ -1,7 +1,6 @@
-import { homedir } from 'node:os'
-import { join } from 'node:path'
 import {
   currentContextName,
+  dockerConfigFolder,
   ownedBy,
   readContext,
   removeContext,
@@ -12,11 +11,6 @@ import { Fault } from '#lib/fault.ts'
 import { contextName } from './paths.ts'
 
 const OWNER = 'dev.oriel.machine'
-
-/** Where the docker client keeps its settings. */
-export function dockerConfigFolder(env: NodeJS.ProcessEnv): string {
-  return env.DOCKER_CONFIG || join(env.HOME || homedir(), '.docker')
-}
 
 /** Fault 3 when the machine's context name is taken by a context that is not this machine's. */
 export async function checkContext(machine: string, env: NodeJS.ProcessEnv): Promise<void> {

@@ -4,12 +4,11 @@ import { run } from '#lib/child-process.ts'
 import { Fault, messageOf } from '#lib/fault.ts'
 import { orielVersion } from '#lib/package-root.ts'
 import { contextTrouble } from './context.ts'
+import type { MachineRequest } from './machine-lock.ts'
 import { contextName } from './paths.ts'
-import { type MachineSpec, parseSpec } from './spec.ts'
+import { type MachineSpec, parseSpec, recordedEngine } from './spec.ts'
 import { machineStatus } from './status.ts'
-import type { MachineRequest } from './stop.ts'
 import { openMachine, readSpecText } from './store.ts'
-import { recordedEngine } from './up.ts'
 
 export type { Check }
 

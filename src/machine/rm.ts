@@ -3,10 +3,10 @@ import { driverNamed } from '#driver/drivers.ts'
 import { Fault, messageOf } from '#lib/fault.ts'
 import { removeObjects } from './containers.ts'
 import { dropContext } from './context.ts'
-import { parseSpec } from './spec.ts'
-import { lockMachine, type MachineRequest, machineEngine } from './stop.ts'
+import { LOCK_MS, lockMachine, type MachineRequest } from './machine-lock.ts'
+import { parseSpec, recordedEngine } from './spec.ts'
+import { machineEngine } from './stop.ts'
 import { absent, type Machine, openMachine, readSpecText, removeFolders } from './store.ts'
-import { recordedEngine } from './up.ts'
 
 export interface RemoveRequest extends MachineRequest {
   /** Go on when the machine is absent, or when its engine is out of reach and its containers must stay there. */
@@ -24,7 +24,7 @@ export async function remove(request: RemoveRequest): Promise<void> {
     if (request.force) return
     throw absent(request.name)
   }
-  await lockMachine(request, 'rm', async () => {
+  await lockMachine(request, 'rm', LOCK_MS, async () => {
     const machine = await openMachine(request.name, request.env)
     // Another `rm` was faster.
     if (machine === undefined) return

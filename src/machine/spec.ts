@@ -1,5 +1,6 @@
 import * as v from 'valibot'
 import { Document, isMap, parseDocument } from 'yaml'
+import type { EngineReference } from '#driver/driver.ts'
 import { Fault } from '#lib/fault.ts'
 
 /** How to reach an engine. Keys stay where they are: `tlsFolder` holds ca.pem, cert.pem and key.pem. */
@@ -50,6 +51,15 @@ export function formatSpec(spec: MachineSpec, machine: string, former = ''): str
     if (JSON.stringify(plain) !== JSON.stringify(value)) document.set(key, document.createNode(value))
   }
   return document.toString()
+}
+
+/** The engine of a spec; valibot writes absent keys as undefined. */
+export function recordedEngine(engine: NonNullable<MachineSpec['engine']>): EngineReference {
+  return {
+    url: engine.url,
+    ...(engine.tlsFolder === undefined ? {} : { tlsFolder: engine.tlsFolder }),
+    ...(engine.skipVerify === undefined ? {} : { skipVerify: engine.skipVerify })
+  }
 }
 
 function reasonOf(issue: v.BaseIssue<unknown>): string {

@@ -3,51 +3,16 @@ import { stopAgent } from '#agent/start.ts'
 import { Engine } from '#docker/engine.ts'
 import { endpointOf } from '#driver/driver.ts'
 import { messageOf } from '#lib/fault.ts'
-import { withLock } from '#lib/lock.ts'
-import type { Report } from '#lib/progress.ts'
 import { stopContainers } from './containers.ts'
-import { machinePaths } from './paths.ts'
-import { parseSpec } from './spec.ts'
+import { LOCK_MS, lockMachine, type MachineRequest } from './machine-lock.ts'
+import { parseSpec, recordedEngine } from './spec.ts'
 import { writeState } from './state-file.ts'
 import { existingMachine, type Machine, readSpecText } from './store.ts'
-import { recordedEngine } from './up.ts'
-
-export interface MachineRequest {
-  name: string
-  env: NodeJS.ProcessEnv
-  signal: AbortSignal
-  report: Report
-}
-
-const LOCK_MS = 5 * 60_000
-
-/** Takes the machine's lock for a verb, telling when another command has it. */
-export function lockMachine<T>(
-  request: MachineRequest,
-  verb: string,
-  work: (signal: AbortSignal) => Promise<T>
-): Promise<T> {
-  const { name, env, signal, report } = request
-  return withLock(
-    machinePaths(name, env).lock,
-    {
-      doing: `oriel ${verb} ${name}`,
-      limitMs: LOCK_MS,
-      signal,
-      onWait: holder =>
-        report({
-          type: 'notice',
-          text: `Waiting for ${holder === undefined ? 'another command' : `"${holder.doing}" (process ${holder.pid})`}.`
-        })
-    },
-    work
-  )
-}
 
 /** Stops the machine's containers and its host agent; its context and containers stay. Fault 3 when there is no such machine. */
 export async function stop(request: MachineRequest): Promise<void> {
   await existingMachine(request.name, request.env)
-  await lockMachine(request, 'stop', signal => stopLocked({ ...request, signal }))
+  await lockMachine(request, 'stop', LOCK_MS, signal => stopLocked({ ...request, signal }))
 }
 
 /** As `stop`, for a caller that holds the lock. */

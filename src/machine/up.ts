@@ -5,27 +5,22 @@ import { type Driver, type DriverWork, type EngineReference, endpointOf } from '
 import { driverNamed } from '#driver/drivers.ts'
 import { writeFileAtomic } from '#lib/atomic-file.ts'
 import { Fault, messageOf } from '#lib/fault.ts'
-import { withLock } from '#lib/lock.ts'
-import type { Report } from '#lib/progress.ts'
 import { poll } from '#lib/wait.ts'
 import { startContainers } from './containers.ts'
 import { checkContext, ensureContext, switchContext } from './context.ts'
+import { lockMachine, type MachineRequest } from './machine-lock.ts'
 import { contextName, type MachinePaths, machinePaths } from './paths.ts'
-import { formatSpec, type MachineSpec, parseSpec } from './spec.ts'
+import { formatSpec, type MachineSpec, parseSpec, recordedEngine } from './spec.ts'
 import type { MachineState } from './state.ts'
 import { writeState } from './state-file.ts'
 import { makeFolders, openMachine, readSpecText, removeFolders } from './store.ts'
 
-export interface UpRequest {
-  name: string
+export interface UpRequest extends MachineRequest {
   driver?: string
   /** URL of the Linux engine. */
   engine?: string
   /** Make the machine's context the docker client's current one. */
   use?: boolean
-  env: NodeJS.ProcessEnv
-  signal: AbortSignal
-  report: Report
 }
 
 export interface UpResult {
@@ -45,11 +40,7 @@ const READY_MS = 20_000
  */
 export async function up(request: UpRequest): Promise<UpResult> {
   const { name, env, report, signal } = request
-  const { lock } = machinePaths(name, env)
-  const onWait = () => report({ type: 'notice', text: `Another command works on machine "${name}"; waiting for it.` })
-  return withLock(lock, { doing: `oriel up ${name}`, limitMs: LOCK_MS, signal, onWait }, held =>
-    upLocked({ ...request, signal: held })
-  )
+  return lockMachine({ name, env, report, signal }, 'up', LOCK_MS, held => upLocked({ ...request, signal: held }))
 }
 
 /** As `up`, for a caller that holds the machine's lock. */
@@ -201,14 +192,5 @@ async function stage<T>(
     report({ type: 'stage', stage: name, state: 'failed' })
     if (signal.aborted) throw new Fault('interrupted.', { exitCode: 130, cause: error })
     throw error
-  }
-}
-
-/** The engine as machine.yaml has it; valibot writes absent keys as undefined. */
-export function recordedEngine(engine: NonNullable<MachineSpec['engine']>): EngineReference {
-  return {
-    url: engine.url,
-    ...(engine.tlsFolder === undefined ? {} : { tlsFolder: engine.tlsFolder }),
-    ...(engine.skipVerify === undefined ? {} : { skipVerify: engine.skipVerify })
   }
 }

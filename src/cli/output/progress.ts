@@ -38,7 +38,7 @@ function plain(io: Pick<Io, 'err'>, now: () => number): Report {
       if (line !== last) io.err(line)
       last = line
     } else if (event.state === 'started') since = now()
-    else io.err(`${event.stage}${event.state === 'done' ? '' : ' failed'}${detailText(event, now() - since)}\n`)
+    else io.err(`${event.stage}${event.state === 'done' ? '' : ': failed'}${detailText(event, now() - since)}\n`)
   }
 }
 

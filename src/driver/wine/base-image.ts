@@ -8,6 +8,7 @@ import { wineBaseTag } from '#image/bases.ts'
 import { Fault } from '#lib/fault.ts'
 import { interrupted } from '#lib/wait.ts'
 import { RELEASES } from '#windows/releases.ts'
+import { diskFull, isDiskFull } from './disk-full.ts'
 import { type GuestFile, hashOf } from './guest-folder.ts'
 import { progressMessages } from './json-progress.ts'
 
@@ -170,15 +171,7 @@ function reportStep(text: string, build: OneBuild): void {
 }
 
 function explain(failure: BuildFailure, work: BuildWork): Fault {
-  if (/no space left on device/i.test(failure.output)) {
-    return new Fault(
-      `the disk of the engine is full: no space left in ${work.dataRoot} while building the Wine base.`,
-      {
-        exitCode: 4,
-        hint: 'Free 2 GB there, for example with: docker system prune; then run oriel up again.'
-      }
-    )
-  }
+  if (isDiskFull(failure.output)) return diskFull(work.dataRoot)
   const tail = failure.output.trim().split('\n').slice(-TAIL_LINES)
   return new Fault(
     `the Wine base could not be built: ${failure.message.trim()}\n${tail.map(line => `  ${line}`).join('\n')}`,

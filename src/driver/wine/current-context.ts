@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto'
 import { stat } from 'node:fs/promises'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { currentContextName, ownedBy, readContext } from '#docker/context-store.ts'
+import { currentContextName, dockerConfigFolder, ownedBy, readContext } from '#docker/context-store.ts'
 import type { EngineReference } from '#driver/driver.ts'
 import { Fault } from '#lib/fault.ts'
 
@@ -12,11 +11,6 @@ export interface CurrentContext {
   reference: EngineReference
   /** It is that of an Oriel machine, so there is no Linux engine at its end. */
   ours: boolean
-}
-
-/** Where the docker client keeps its settings. */
-export function dockerConfigFolder(env: NodeJS.ProcessEnv): string {
-  return env.DOCKER_CONFIG || join(env.HOME || homedir(), '.docker')
 }
 
 /** Undefined when the current context is docker's built-in default. Fault 4 when it names a context that does not exist. */

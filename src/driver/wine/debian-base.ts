@@ -4,6 +4,8 @@ import type { DriverWork } from '#driver/driver.ts'
 import { run, stream } from '#lib/child-process.ts'
 import { Fault, messageOf } from '#lib/fault.ts'
 import { debianMirror } from './apt-sources.ts'
+import { diskFull, isDiskFull } from './disk-full.ts'
+import type { EngineFacts } from './engine-probe.ts'
 import { progressMessages } from './json-progress.ts'
 
 const REPOSITORY = 'debian'
@@ -35,7 +37,7 @@ export interface Bootstrap {
  */
 export async function ensureDebianBase(
   engine: Engine,
-  engineArch: string,
+  { arch, dataRoot }: Pick<EngineFacts, 'arch' | 'dataRoot'>,
   work: Pick<DriverWork, 'signal' | 'report'>,
   bootstrap: Bootstrap = mmdebstrap,
   limits = { firstLayerMs: FIRST_LAYER_MS, stallMs: STALL_MS }
@@ -43,9 +45,10 @@ export async function ensureDebianBase(
   if (await isPresent(engine, work.signal)) return 'present'
   const step = (text: string) => work.report({ type: 'step', stage: 'base image', text })
   step(`pulling ${DEBIAN_IMAGE}`)
-  const pullError = await pull(engine, engineArch, work.signal, limits)
+  const pullError = await pull(engine, arch, work.signal, limits)
   if (pullError === undefined) return 'pulled'
-  const obstacle = await bootstrap.obstacle(engineArch)
+  if (isDiskFull(pullError)) throw diskFull(dataRoot)
+  const obstacle = await bootstrap.obstacle(arch)
   if (obstacle !== undefined) {
     throw new Fault(`${DEBIAN_IMAGE} cannot be pulled (${pullError}), and cannot be made here: ${obstacle}.`, {
       exitCode: 4,
@@ -53,7 +56,11 @@ export async function ensureDebianBase(
     })
   }
   step(`${DEBIAN_IMAGE} cannot be pulled; making it from Debian's packages`)
-  await importDebian(engine, work.signal, bootstrap, step)
+  try {
+    await importDebian(engine, work.signal, bootstrap, step)
+  } catch (error) {
+    throw isDiskFull(messageOf(error)) ? diskFull(dataRoot) : error
+  }
   return 'made with mmdebstrap'
 }
 

@@ -54,10 +54,17 @@ export async function probeEngine(reference: EngineReference, signal?: AbortSign
     return factsOf(version, info)
   } catch (error) {
     if (signal?.aborted) throw new Fault('interrupted.', { exitCode: 130 })
+    // Its words name the address and the cause.
+    if (error instanceof Fault && error.cause instanceof Fault) throw asMissing(error.cause)
     const late = limit.aborted ? `no answer within ${PROBE_MS / 1000} s` : messageOf(error)
     const why = error instanceof EngineError ? `it answered ${error.status}: ${error.message}` : late
     throw new Fault(`the engine at ${reference.url} cannot be used: ${why}`, { exitCode: 4, cause: error })
   }
+}
+
+function asMissing(fault: Fault): Fault {
+  const hint = fault.hint === undefined ? {} : { hint: fault.hint }
+  return new Fault(fault.message, { exitCode: 4, cause: fault, ...hint })
 }
 
 function factsOf(version: VersionAnswer, info: InfoAnswer): EngineFacts {

@@ -14,9 +14,9 @@ const baseImage: Stage = {
     const engine = new Engine(await endpointOf(reference))
     const files = await readGuestFiles()
     if ((await missingBases(engine, hashOf(files), work.signal)).length === 0) return 'present'
-    const { arch, dataRoot } = await probeEngine(reference, work.signal)
-    await ensureDebianBase(engine, arch, work)
-    await buildBases(engine, files, { ...work, engineArch: arch, dataRoot })
+    const facts = await probeEngine(reference, work.signal)
+    await ensureDebianBase(engine, facts, work)
+    await buildBases(engine, files, { ...work, engineArch: facts.arch, dataRoot: facts.dataRoot })
     return `built for ${RELEASES.map(release => release.tag).join(', ')}`
   }
 }
