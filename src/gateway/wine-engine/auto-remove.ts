@@ -31,7 +31,11 @@ export async function autoRemove(context: WineContext, signal: AbortSignal): Pro
 }
 
 async function follow(context: WineContext, signal: AbortSignal, onOpen: () => void): Promise<void> {
-  const filters = { type: ['container'], event: ['die'], label: [`${MACHINE_LABEL}=${context.machine}`, CONTAINER_LABEL] }
+  const filters = {
+    type: ['container'],
+    event: ['die'],
+    label: [`${MACHINE_LABEL}=${context.machine}`, CONTAINER_LABEL]
+  }
   const answer = await context.engine.request('GET', `/events?filters=${encodeURIComponent(JSON.stringify(filters))}`, {
     signal,
     // An engine may hold back the head until the first event.
