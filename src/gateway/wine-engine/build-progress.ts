@@ -40,6 +40,7 @@ export class BuildProgress {
   #hiddenOutput = ''
   #swallowBreak = false
   #container: string | undefined
+  #done = false
 
   constructor(options: ProgressOptions) {
     this.#options = options
@@ -66,7 +67,11 @@ export class BuildProgress {
     if (running !== undefined) this.#container = running
     const removed = this.#container !== undefined && stream === `Removing intermediate container ${this.#container}\n`
     if (removed) this.#container = undefined
-    if (/^Successfully built [0-9a-f]+\n$/.test(stream)) return [...this.#rest(), ...this.#unused(), message]
+    if (/^Successfully built [0-9a-f]+\n$/.test(stream) && this.#last) {
+      this.#done = true
+      return [...this.#rest(), ...this.#unused(), message]
+    }
+    if (this.#done) return [message]
     if (this.#hidden) {
       this.#hiddenOutput = (this.#hiddenOutput + stream).slice(-2048)
       return []
