@@ -54,7 +54,8 @@ export class BuildProgress {
   /** The messages to send for one of the engine. */
   async next(message: BuildMessage): Promise<BuildMessage[]> {
     if (typeof message.error === 'string') return await this.#failure(message)
-    if (typeof message.stream !== 'string') return [...(message.aux === undefined ? [] : this.#rest()), message]
+    // Each stage ends with an `aux`, so that it is no sign of the end.
+    if (typeof message.stream !== 'string') return [...(this.#last ? this.#rest() : []), message]
     const { stream } = message
     if (this.#beginsLine(stream)) return this.#begin()
     if (this.#swallowBreak && stream === '\n') {

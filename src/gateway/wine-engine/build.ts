@@ -4,7 +4,7 @@ import type { Handling } from '#gateway/proxy/handling.ts'
 import { joinTarget, type Route, type RouteMatch } from '#gateway/routes.ts'
 import { BeyondWine, DockerfileFault } from '#image/dockerfile/fault.ts'
 import { type Translation, translate } from '#image/dockerfile/translate.ts'
-import { lookupBase, type Materialize } from './build-base.ts'
+import { lookupBase } from './build-base.ts'
 import { decompressed } from './build-compression.ts'
 import { readRunEnd, removeContainer } from './build-container.ts'
 import { ContextFilter, GENERATED } from './build-context.ts'
@@ -15,14 +15,14 @@ import type { WineContext } from './context.ts'
 import { cannot, Refusal } from './refusal.ts'
 
 /** `docker build` with the classic builder, on the Linux engine's own one. */
-export function buildRoutes(context: WineContext, materialize: Materialize): Route[] {
+export function buildRoutes(context: WineContext): Route[] {
   return [
     {
       method: 'POST',
       template: '/build',
       action: (match): Handling => ({
         kind: 'handle',
-        handler: (request, response) => build(context, materialize, match, request, response)
+        handler: (request, response) => build(context, match, request, response)
       })
     },
     { method: 'POST', template: '/build/prune', action: () => answer({ CachesDeleted: null, SpaceReclaimed: 0 }) },
@@ -45,7 +45,6 @@ function answer(body: unknown): Handling {
 
 async function build(
   context: WineContext,
-  materialize: Materialize,
   match: RouteMatch,
   request: IncomingMessage,
   response: ServerResponse
@@ -58,7 +57,7 @@ async function build(
     const state: { translation?: Translation; failure?: Error } = {}
     const filter = new ContextFilter(wanted.dockerfile, async text => {
       const translation = await translate(text, {
-        lookup: reference => lookupBase(context, reference, materialize),
+        lookup: reference => lookupBase(context, reference),
         buildArgs: wanted.buildArgs,
         labels: wanted.labels,
         target: wanted.target,
@@ -143,14 +142,14 @@ async function stream(
         runEnd: container => readRunEnd(context.engine, container)
       })
     }
-    const failed = typeof message.error === 'string'
-    for (const out of (await progress?.next(message)) ?? [message]) await write(response, out)
+    const messages = (await progress?.next(message)) ?? [message]
     const left = progress?.container
-    if (failed && left !== undefined) {
+    if (typeof message.error === 'string' && left !== undefined) {
       // Nobody could see it or clean it up: the gateway lists only containers that carry its own label.
       await removeContainer(context, left)
-      if (wanted.forceRm) await write(response, { stream: `Removing intermediate container ${left}\n` })
+      if (wanted.forceRm) messages.splice(-1, 0, { stream: `Removing intermediate container ${left}\n` })
     }
+    for (const out of messages) await write(response, out)
   }
   response.end()
 }

@@ -14,6 +14,8 @@ import { type LinuxLine, Stage } from './stage.ts'
 export interface Base {
   reference: string
   image: WindowsImage
+  /** Of the Linux image below, e.g. `linux/amd64`: an engine of another kind would not take it unasked. */
+  platform?: string
 }
 
 export interface TranslateOptions {
@@ -161,7 +163,8 @@ class Translator {
       return
     }
     const base = await this.#base(reference)
-    await this.#begin(new Stage({ ...common, base: base.image }), base.reference, step)
+    const on = base.platform === undefined ? '' : `--platform=${base.platform} `
+    await this.#begin(new Stage({ ...common, base: base.image }), `${on}${base.reference}`, step)
   }
 
   async #begin(stage: Stage, reference: string, step: number): Promise<void> {
