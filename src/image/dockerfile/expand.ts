@@ -31,6 +31,8 @@ export function expandWords(word: string, escapeToken: Escape, lookup: Lookup): 
     .filter(Boolean)
 }
 
+const NEVER = /(?!)/
+
 class Expander {
   readonly #text: string[]
   readonly #source: string
@@ -59,12 +61,15 @@ class Expander {
       if (char === undefined) throw this.#fault(`syntax error: missing '${stop}'`)
       if (char === "'") part += this.#singleQuoted()
       else if (char === '"') part += this.#doubleQuoted()
-      else if (char === '$') part += this.#variable()
       else if (char === this.#escapeToken) part += this.#next() ?? ''
-      else if (split && /\s/.test(char)) {
-        parts.push(part)
-        part = ''
-      } else part += char
+      else {
+        const [first = '', ...more] = (char === '$' ? this.#variable() : char).split(split ? /\s/ : NEVER)
+        part += first
+        for (const next of more) {
+          parts.push(part)
+          part = next
+        }
+      }
     }
     return [...parts, part]
   }

@@ -106,7 +106,7 @@ export const METADATA: Record<string, (stage: Stage, instruction: Instruction, s
 
   STOPSIGNAL(stage, instruction) {
     const signal = stage.expand(oneArgument(instruction))
-    if (!/^(?:sig)?[a-z]+\d*(?:[+-]\d+)?$|^(?:[1-9]|[1-5]\d|6[0-5])$/i.test(signal) || /\s/.test(signal)) {
+    if (!isSignal(signal)) {
       throw new DockerfileFault(`Invalid signal: ${signal}`)
     }
     stage.config.StopSignal = signal
@@ -177,6 +177,17 @@ function setCommand(stage: Stage, instruction: Instruction, name: 'Cmd' | 'Entry
   stage.config[name] = words
   stage.config.ArgsEscaped = escaped
   stage.note(` ${instruction.keyword} [${words.map(word => JSON.stringify(word)).join(' ')}]`)
+}
+
+const SIGNALS =
+  'ABRT ALRM BUS CHLD CLD CONT FPE HUP ILL INT IO IOT KILL PIPE POLL PROF PWR QUIT SEGV STKFLT STOP SYS TERM TRAP TSTP TTIN TTOU URG USR1 USR2 VTALRM WINCH XCPU XFSZ'.split(
+    ' '
+  )
+
+function isSignal(signal: string): boolean {
+  const name = signal.toUpperCase().replace(/^SIG/, '')
+  if (/^\d+$/.test(name)) return Number(name) > 0 && Number(name) <= 64
+  return SIGNALS.includes(name) || /^RTM(IN(\+\d+)?|AX(-\d+)?)$/.test(name)
 }
 
 function oneArgument(instruction: Instruction): string {
