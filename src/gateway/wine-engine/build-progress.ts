@@ -55,7 +55,7 @@ export class BuildProgress {
   async next(message: BuildMessage): Promise<BuildMessage[]> {
     if (typeof message.error === 'string') return await this.#failure(message)
     // Each stage ends with an `aux`, so that it is no sign of the end.
-    if (typeof message.stream !== 'string') return [...(this.#last ? this.#rest() : []), message]
+    if (typeof message.stream !== 'string') return [...(this.#last ? this.#rest() : this.#flushImage()), message]
     const { stream } = message
     if (this.#beginsLine(stream)) return this.#begin()
     if (this.#swallowBreak && stream === '\n') {
