@@ -152,11 +152,8 @@ export async function pipeAnswer(
     if (through === undefined) await pipeline(answer.body, response)
     else await pipeline(answer.body, through, response)
   } catch (error) {
-    // A client that goes away in the middle is nobody's fault.
-    if (response.socket === null || response.socket.destroyed || response.closed) {
-      answer.body.destroy()
-      return
-    }
+    // A client that goes away in the middle is nobody's fault; a broken engine or transform has an error of its own.
+    if (error instanceof Error && 'code' in error && error.code === 'ERR_STREAM_PREMATURE_CLOSE') return
     throw error
   }
 }
