@@ -1,6 +1,8 @@
 import type { Route } from '#gateway/routes.ts'
+import { archiveRoutes } from './archive.ts'
 import type { WineContext } from './context.ts'
 import { createRoutes } from './create.ts'
+import { execRoutes } from './exec.ts'
 import { inspectRoutes } from './inspect.ts'
 import { lifecycleRoutes } from './lifecycle.ts'
 import { listRoutes } from './list.ts'
@@ -15,6 +17,8 @@ export function containerRoutes(context: WineContext): Route[] {
     ...inspectRoutes(context),
     ...startRoutes(context),
     ...waitRoutes(context),
+    ...execRoutes(context),
+    ...archiveRoutes(context),
     ...lifecycleRoutes(context)
   ]
 }
