@@ -4,12 +4,14 @@ import { readJson, sendJson } from '#gateway/proxy/respond.ts'
 import type { Json } from './json.ts'
 import { Refusal } from './refusal.ts'
 
-/** A Handling whose answer is one JSON value. What `make` throws becomes the answer of the proxy. */
+/** A Handling whose answer is one JSON value, or none for undefined. What `make` throws becomes the answer of the proxy. */
 export function answerJson(make: (request: IncomingMessage) => Promise<unknown>, status = 200): Handling {
   return {
     kind: 'handle',
     async handler(request, response) {
-      sendJson(response, status, await make(request))
+      const value = await make(request)
+      if (value === undefined) response.writeHead(status, { 'Content-Length': 0 }).end()
+      else sendJson(response, status, value)
     }
   }
 }

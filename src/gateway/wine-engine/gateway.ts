@@ -6,6 +6,7 @@ import { serve } from '#gateway/proxy/serve.ts'
 import { matchRoute, type Route, splitTarget } from '#gateway/routes.ts'
 import { messageOf } from '#lib/fault.ts'
 import { autoRemove } from './auto-remove.ts'
+import { buildRoutes } from './build.ts'
 import { containerRoutes } from './containers.ts'
 import type { GatewayLog, WineContext } from './context.ts'
 import { dfRoutes } from './df.ts'
@@ -58,6 +59,7 @@ export function wineRoutes(context: WineContext): Route[] {
     ...refusedRoutes(),
     ...pullRoutes(context),
     ...imageRoutes(context),
+    ...buildRoutes(context),
     ...containerRoutes(context),
     ...volumeRoutes(context),
     ...networkRoutes(context),
