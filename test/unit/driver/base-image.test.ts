@@ -48,7 +48,7 @@ test('the build context is the same bytes for the same files', async () => {
     body.resume()
     next()
   })
-  await new Promise(resolve => reader.on('finish', resolve).end(first))
+  await new Promise<void>(resolve => reader.on('finish', () => resolve()).end(first))
   expect(names).toEqual(['Dockerfile 644', 'init.c 755'])
 })
 
