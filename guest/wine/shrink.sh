@@ -17,8 +17,8 @@ find . -type f -print0 | xargs -0 -n 64 x86_64-w64-mingw32-strip 2>/dev/null || 
 
 cd ../x86_64-unix
 rm -f *.a opencl.so opengl32.so gphoto2.so sane.so wineusb.so winebus.so winegstreamer.so winepulse.so winealsa.so \
-  winewayland.so winex11.so winevulkan.so winscard.so wpcap.so capi2032.so kerberos.so avicap32.so ctapi32.so localspl.so \
-  winedmo.so qcap.so winebth.so wineps.so
+  winewayland.so winex11.so winevulkan.so winscard.so wpcap.so capi2032.so kerberos.so avicap32.so ctapi32.so \
+  localspl.so winedmo.so qcap.so winebth.so wineps.so
 
 mkdir -p /out/usr/lib/x86_64-linux-gnu /out/usr/lib/wine /out/usr/share/wine /out/usr/share/doc
 cp -a "$wine" /out/usr/lib/x86_64-linux-gnu/
