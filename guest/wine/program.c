@@ -79,7 +79,7 @@ static int try_directories(const char *list, const char *name, struct program *f
 /* PATH as an earlier build step may have set it with setx /M: read from the text that wineserver keeps. */
 static char *registry_path(void)
 {
-    static const char section[] = "[System\\\\CurrentControlSet\\\\Control\\\\Session Manager\\\\Environment]";
+    static const char section[] = "[System\\\\ControlSet001\\\\Control\\\\Session Manager\\\\Environment]";
     int file = open(PREFIX "/system.reg", O_RDONLY | O_CLOEXEC);
     struct stat status;
     char *text, *at, *end, *result, *out;
@@ -132,7 +132,8 @@ static int search(const char *name, const char *directory, const struct pairs *r
 
 static unsigned missing(const char *name, const char *directory)
 {
-    char *full = windows_path(name[1] == ':' || *name == '\\' || *name == '/' ? name : join(join(directory, "\\"), name));
+    int is_full = name[1] == ':' || *name == '\\' || *name == '/';
+    char *full = windows_path(is_full ? name : join(join(directory, "\\"), name));
     struct stat status;
 
     if (!strpbrk(name, "\\/")) return ERROR_FILE_NOT_FOUND;
