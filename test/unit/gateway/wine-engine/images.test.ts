@@ -141,6 +141,24 @@ describe('history', () => {
     expect(windowsHistory(extra, built)[0]).toMatchObject({ Size: 35 })
   })
 
+  test('gives each instruction the size of its own kind of layer', () => {
+    const nop = '/bin/sh -c #(nop)'
+    const made = [
+      { CreatedBy: 'COPY x /c/drive_c/x # buildkit', Size: 7 },
+      { CreatedBy: '/oriel/init run QQ==', Size: 30 },
+      { CreatedBy: `${nop} COPY file:1 in /c/drive_c/app`, Size: 20 },
+      { CreatedBy: '/oriel/init anchor 1 C:\\app', Size: 1 },
+      { CreatedBy: `${nop} WORKDIR /c/drive_c/app`, Size: 0 },
+      ...rows.slice(3)
+    ]
+    const history = ['#(nop) WORKDIR C:\\app', '#(nop) COPY a in C:\\app', 'RUN x', '#(nop) ADD x C:\\x'].map(text => ({
+      created_by: `cmd /S /C ${text}`,
+      empty: false
+    }))
+    const sizes = windowsHistory(made, { ...nano, history }).map(({ Size }) => Size)
+    expect(sizes).toEqual([7, 30, 21, 0, 0, 400])
+  })
+
   test('of no rows is empty of sizes', () => {
     expect(windowsHistory([], nano)).toHaveLength(2)
   })
