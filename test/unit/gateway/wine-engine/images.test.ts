@@ -98,6 +98,16 @@ describe('inspect', () => {
     expect(await refusalOf(open.client.json('GET', `/images/${name}/json`))).toEqual({ status: 404, message })
   })
 
+  test("takes a digest of the engine's own, and one that only stands for a base", async () => {
+    const digest = `sha256:${'1'.repeat(64)}`
+    open = await stage({
+      [`GET /images/nanoserver@${digest}/json`]: engine,
+      'GET /images/nanoserver:ltsc2022/json': { ...engine, Id: 'sha256:other' }
+    })
+    expect(await open.client.json('GET', `/images/nanoserver@${digest}/json`)).toMatchObject({ Id: 'sha256:abc' })
+    expect(await open.client.json('GET', '/images/nanoserver@sha256:22/json')).toMatchObject({ Id: 'sha256:other' })
+  })
+
   test('takes a name with slashes', async () => {
     open = await stage({ 'GET /images/mcr.microsoft.com/windows/nanoserver:ltsc2019/json': engine })
     const shown = await open.client.json('GET', '/v1.41/images/mcr.microsoft.com/windows/nanoserver:ltsc2019/json')
