@@ -22,7 +22,7 @@ export async function doctor(request: MachineRequest): Promise<Check[]> {
       result: 'ok',
       detail: `${orielVersion()} on Node ${process.version}, ${process.platform}/${process.arch}`
     },
-    await checkDockerClient()
+    await checkDockerClient(env)
   ]
   let spec: MachineSpec = { driver: 'wine' }
   const text = machine === undefined ? undefined : await readSpecText(machine.paths)
@@ -41,10 +41,10 @@ export async function doctor(request: MachineRequest): Promise<Check[]> {
   return checks
 }
 
-async function checkDockerClient(): Promise<Check> {
+async function checkDockerClient(env: NodeJS.ProcessEnv): Promise<Check> {
   const name = 'docker client'
   try {
-    const { stdout } = await run(['docker', '--version'], { timeoutMs: 10_000 })
+    const { stdout } = await run(['docker', '--version'], { env, timeoutMs: 10_000 })
     return { name, result: 'ok', detail: stdout.trim() }
   } catch (error) {
     const advice =

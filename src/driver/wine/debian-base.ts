@@ -1,4 +1,5 @@
-import { PassThrough } from 'node:stream'
+import { PassThrough, type Readable } from 'node:stream'
+import { finished } from 'node:stream/promises'
 import { type Engine, EngineError } from '#docker/engine.ts'
 import type { DriverWork } from '#driver/driver.ts'
 import { run, stream } from '#lib/child-process.ts'
@@ -25,10 +26,7 @@ const SLIM = ['doc', 'man', 'locale', 'info', 'groff', 'lintian', 'linda'].map(n
 export interface Bootstrap {
   /** Why mmdebstrap cannot be used here; undefined when it can. */
   obstacle(engineArch: string): Promise<string | undefined>
-  start(
-    signal: AbortSignal,
-    onLine: (line: string) => void
-  ): Promise<{ stdout: NodeJS.ReadableStream; done: Promise<void> }>
+  start(signal: AbortSignal, onLine: (line: string) => void): Promise<{ stdout: Readable; done: Promise<void> }>
 }
 
 /**
@@ -123,7 +121,7 @@ async function importDebian(
   // The engine would import half an archive as an image: its end is sent only when mmdebstrap has succeeded.
   const archive = new PassThrough()
   stdout.pipe(archive, { end: false })
-  const made = done.then(
+  const made = Promise.all([done, finished(stdout)]).then(
     () => void archive.end(),
     (error: Error) => {
       archive.destroy(error)

@@ -55,7 +55,7 @@ export async function probeEngine(reference: EngineReference, signal?: AbortSign
   } catch (error) {
     if (signal?.aborted) throw new Fault('interrupted.', { exitCode: 130 })
     // Its words name the address and the cause.
-    if (error instanceof Fault && error.cause instanceof Fault) throw asMissing(error.cause)
+    if (error instanceof Fault && !limit.aborted) throw asMissing(error)
     const late = limit.aborted ? `no answer within ${PROBE_MS / 1000} s` : messageOf(error)
     const why = error instanceof EngineError ? `it answered ${error.status}: ${error.message}` : late
     throw new Fault(`the engine at ${reference.url} cannot be used: ${why}`, { exitCode: 4, cause: error })

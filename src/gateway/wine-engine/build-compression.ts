@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { pipeline, type Readable } from 'node:stream'
+import type { Readable, Writable } from 'node:stream'
 import { createGunzip } from 'node:zlib'
 import { Refusal } from './refusal.ts'
 
@@ -15,17 +15,22 @@ const TOOLS: { magic: string; tool: string }[] = [
 export async function decompressed(source: Readable): Promise<Readable> {
   const first = await peek(source, 6)
   const hex = first.toString('hex')
-  if (hex.startsWith('1f8b')) return joined(source, createGunzip())
+  if (hex.startsWith('1f8b')) return flow(source, createGunzip())
   const tool = TOOLS.find(({ magic }) => hex.startsWith(magic))?.tool
   return tool === undefined ? source : await throughTool(source, tool)
 }
 
-/** Both ends fail together. */
-function joined(source: Readable, through: Readable & NodeJS.WritableStream): Readable {
-  pipeline(source, through, error => {
-    if (error) through.destroy(error)
+/**
+ * Moves a stream into another, which fails with it. The source is only let go when the target fails: a request that is
+ * destroyed takes the connection for its answer along.
+ */
+export function flow<Target extends Writable>(source: Readable, target: Target): Target {
+  source.once('error', error => target.destroy(error))
+  source.once('close', () => {
+    if (!source.readableEnded) target.destroy(new Error('the client went away before the build context was complete'))
   })
-  return through
+  target.once('close', () => source.unpipe(target))
+  return source.pipe(target)
 }
 
 async function throughTool(source: Readable, tool: string): Promise<Readable> {
@@ -35,13 +40,16 @@ async function throughTool(source: Readable, tool: string): Promise<Readable> {
   } catch {
     throw new Refusal(`the build context is compressed with ${tool}, which is not installed on this host`, 400)
   }
-  pipeline(source, child.stdin, error => {
-    if (error) child.stdout.destroy(error)
-  })
+  // A damaged archive ends the program before it has read everything; its exit status tells.
+  child.stdin.on('error', () => {})
   child.once('exit', code => {
     if (code !== 0) child.stdout.destroy(new Refusal(`the build context is damaged: ${tool} ended with ${code}`, 400))
   })
   child.stdout.once('close', () => child.kill())
+  source.once('close', () => {
+    if (!source.readableEnded) child.kill()
+  })
+  source.pipe(child.stdin)
   return child.stdout
 }
 

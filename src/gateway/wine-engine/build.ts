@@ -1,11 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { pipeline, type Readable } from 'node:stream'
+import type { Readable } from 'node:stream'
 import type { Handling } from '#gateway/proxy/handling.ts'
 import { joinTarget, type Route, type RouteMatch } from '#gateway/routes.ts'
 import { BeyondWine, DockerfileFault } from '#image/dockerfile/fault.ts'
 import { type Translation, translate } from '#image/dockerfile/translate.ts'
 import { lookupBase } from './build-base.ts'
-import { decompressed } from './build-compression.ts'
+import { decompressed, flow } from './build-compression.ts'
 import { readRunEnd, removeContainer } from './build-container.ts'
 import { ContextFilter, GENERATED } from './build-context.ts'
 import { BuildProgress, withoutLinuxPaths } from './build-progress.ts'
@@ -66,20 +66,34 @@ async function build(
       state.translation = translation
       return translation.dockerfile
     })
-    const upload = pipeline(await decompressed(request), filter, error => {
-      if (error) state.failure = error
+    filter.once('error', error => {
+      state.failure = error
     })
+    const upload = flow(await decompressed(request), filter)
     const engine = await ask(context, match, wanted, upload, gone.signal).catch((error: Error) => {
       throw state.failure ?? error
     })
     await stream(context, wanted, () => state.translation, engine.body, response)
   } catch (error) {
-    // The client may still be sending: without this it would not read the answer.
-    request.resume()
+    await drained(request)
     if (gone.signal.aborted) return
     if (response.headersSent) throw error
     throw asRefusal(error)
   }
+}
+
+const DRAIN_MS = 30_000
+
+/** Reads what a client is still sending: some read no answer before they have sent everything. */
+async function drained(request: IncomingMessage): Promise<void> {
+  if (request.readableEnded || request.destroyed) return
+  request.unpipe()
+  request.resume()
+  await new Promise<void>(resolve => {
+    const timer = setTimeout(resolve, DRAIN_MS)
+    request.once('close', resolve).once('end', resolve)
+    request.once('close', () => clearTimeout(timer)).once('end', () => clearTimeout(timer))
+  })
 }
 
 /** Starts the engine's build. Throws a Refusal with the engine's own words when it does not want to. */

@@ -1,8 +1,11 @@
 import { type IncomingMessage, request, type ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
-import { afterEach, expect, test } from 'vitest'
+import { afterEach, expect, test, vi } from 'vitest'
 import { lineTransform, pipeAnswer, readJson, sendError, sendJson } from '#gateway/proxy/respond.ts'
 import { pause, type Rig, readAll, readUntil, rig, until } from './rig.ts'
+
+// Hundreds of megabytes pass here, on machines that may be busy.
+vi.setConfig({ testTimeout: 60_000 })
 
 let rigs: Rig[] = []
 afterEach(async () => {
@@ -203,4 +206,31 @@ test('an engine that breaks off in the middle cuts the piped answer off', async 
   body.destroy(new Error('reset'))
   expect(await readAll(client)).not.toMatch(/0\r\n\r\n$/)
   await until(() => errors.length === 1)
+})
+
+test('an answer before the upload is read arrives, however it is made', async () => {
+  const makers: Handler[] = [
+    async (_incoming, response) => sendJson(response, 400, 'early'),
+    async (_incoming, response) => {
+      response.writeHead(400)
+      response.end('"early"')
+    },
+    (_incoming, response) =>
+      pipeAnswer({ status: 400, headers: {}, body: Readable.from([Buffer.from('"early"')]) }, response),
+    () => Promise.reject(Object.assign(new Error('early'), { status: 400 }))
+  ]
+  for (const maker of makers) {
+    const { open } = await start(maker)
+    const client = open()
+    let failure: unknown
+    client.on('error', error => {
+      failure = error
+    })
+    client.write(`POST /build HTTP/1.1\r\nHost: d\r\nContent-Length: ${32 << 20}\r\n\r\n`)
+    for (let n = 0; n < 32; n++) client.write(Buffer.alloc(1 << 20))
+    expect(await readAll(client)).toMatch(/^HTTP\/1.1 400 .*"early"/s)
+    client.end()
+    await new Promise(resolve => client.once('close', resolve))
+    expect(failure).toBeUndefined()
+  }
 })

@@ -140,7 +140,9 @@ test('messages of another kind, and fields that nobody knows, pass', async () =>
     { status: 'Pulling', id: 'a', progressDetail: {} },
     { error: 'x', errorDetail: { message: 'x' }, y: 1 }
   ]
-  expect(await show({ steps: [step('FROM x')], lines: [], unusedArgs: [], stream })).toEqual(stream)
+  expect(
+    await show({ steps: [step('FROM x')], lines: [{ text: 'F', step: 0, shown: true }], unusedArgs: [], stream })
+  ).toEqual(stream)
 })
 
 test('Linux paths in a message become Windows paths', () => {
