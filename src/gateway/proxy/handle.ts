@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { messageOf } from '#lib/fault.ts'
+import { endGently } from './connection.ts'
 import type { Handling, RequestHead } from './handling.ts'
 import { formatRequestHead } from './head.ts'
 import { sendError } from './respond.ts'
@@ -34,6 +35,8 @@ export class HandlerServer {
     this.#handlers.set(socket, handler)
     // The parser must see the message from its first byte on.
     socket.unshift(formatRequestHead(head))
+    // How Node ends a connection behind its last answer. On an unread upload that would be a reset, answer lost.
+    socket.destroySoon = () => endGently(socket)
     this.#server.emit('connection', socket)
     socket.resume()
   }

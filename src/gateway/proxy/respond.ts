@@ -3,9 +3,6 @@ import { type Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { StatusError } from './status-error.ts'
 
-/** How long a client may go on with an upload whose answer is already there, in ms. */
-const lingerMs = 30_000
-
 /** Answers with JSON. Nothing happens when the head is already sent. */
 export function sendJson(response: ServerResponse, status: number, value: unknown): void {
   if (response.headersSent || response.destroyed) return
@@ -14,24 +11,7 @@ export function sendJson(response: ServerResponse, status: number, value: unknow
     'Content-Type': 'application/json',
     'Content-Length': body.length
   })
-  const request = response.req
-  if (request.complete || !hasBody(request)) {
-    response.end(body)
-    return
-  }
-  // Closing on an unread upload would reset the connection under the answer: all of it goes out now, and the end waits.
-  response.write(body)
-  const end = (): void => {
-    clearTimeout(timer)
-    response.end()
-  }
-  const timer = setTimeout(end, lingerMs)
-  request.once('end', end).once('close', end).resume()
-}
-
-function hasBody(request: IncomingMessage): boolean {
-  const { 'content-length': length, 'transfer-encoding': encoding } = request.headers
-  return encoding !== undefined || (length !== undefined && Number(length) > 0)
+  response.end(body)
 }
 
 /** Answers with an error as the engine would put it. */
@@ -152,11 +132,8 @@ export async function pipeAnswer(
     if (through === undefined) await pipeline(answer.body, response)
     else await pipeline(answer.body, through, response)
   } catch (error) {
-    // A client that goes away in the middle is nobody's fault.
-    if (response.socket === null || response.socket.destroyed || response.closed) {
-      answer.body.destroy()
-      return
-    }
+    // A client that goes away in the middle is nobody's fault; a broken engine or transform has an error of its own.
+    if (error instanceof Error && 'code' in error && error.code === 'ERR_STREAM_PREMATURE_CLOSE') return
     throw error
   }
 }

@@ -120,8 +120,14 @@ class Exchange {
     for (;;) {
       const bytes = await readHead(this.#engine, { limitBytes: responseHeadLimit })
       if (bytes === undefined) {
-        if (this.#client.destroyed) return
-        throw new StatusError(502, this.#engineError?.message ?? 'the engine closed the connection without an answer')
+        const silence = new StatusError(
+          502,
+          this.#engineError?.message ?? 'the engine closed the connection without an answer'
+        )
+        // A client that ended its half may have given up, upon which engines hang up: that is for nobody's log.
+        if (!this.#client.destroyed && !this.#client.readableEnded) throw silence
+        this.fail(silence)
+        return
       }
       const head = parseResponseHead(bytes)
       if (head.status >= 200 || head.status === 101) {

@@ -1,0 +1,56 @@
+# What scripts/test and scripts/quickstart install. To be sourced, from the project's folder.
+
+on_debian() { [ "$(uname -s)" = Linux ] && command -v apt-get >/dev/null; }
+on_mac() { [ "$(uname -s)" = Darwin ]; }
+
+need_node() {
+  command -v node >/dev/null && command -v npm >/dev/null &&
+    node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)'
+}
+
+# The modules, when the lock file is newer than what is installed.
+install_modules() {
+  [ node_modules/.package-lock.json -nt package-lock.json ] && return
+  npm ci --include=dev --no-audit --no-fund --loglevel=error && touch node_modules/.package-lock.json
+}
+
+# apt_install COMMAND:PACKAGE…: installs the packages whose command is missing.
+apt_install() {
+  local pair packages=()
+  for pair in "$@"; do
+    PATH=$PATH:/usr/sbin:/sbin command -v "${pair%%:*}" >/dev/null || packages+=("${pair#*:}")
+  done
+  [ ${#packages[@]} -eq 0 ] && return
+  if [ "$(id -u)" != 0 ]; then
+    echo "Missing: ${packages[*]}. Install with: sudo apt-get install ${packages[*]}" >&2
+    return 1
+  fi
+  echo "Installing ${packages[*]} …"
+  local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0)
+  { "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends "${packages[@]}"; } >/tmp/oriel-apt.log 2>&1 ||
+    { tail -n 5 /tmp/oriel-apt.log >&2; return 1; }
+}
+
+# The engine and the client. Debian 13 has the client in a package of its own, Debian 12 in docker.io.
+install_docker() {
+  apt_install dockerd:docker.io iptables:iptables ip:iproute2 mmdebstrap:mmdebstrap || return
+  command -v docker >/dev/null || apt_install docker:docker-cli
+}
+
+# True when the end-to-end tests have an engine, or can start their own.
+engine_for_tests() {
+  if [ -n "${ORIEL_TEST_ENGINE:-}" ]; then
+    command -v docker >/dev/null || install_docker
+    on_debian && apt_install docker-compose:docker-compose
+    docker -H "$ORIEL_TEST_ENGINE" version >/dev/null || return
+  elif on_debian; then
+    install_docker && apt_install docker-compose:docker-compose && [ "$(id -u)" = 0 ]
+  else
+    command -v docker >/dev/null || { echo "docker is missing. On a Mac: brew install docker docker-compose" >&2; return 1; }
+    command -v docker-compose >/dev/null || { echo "docker-compose is missing. On a Mac: brew install docker-compose" >&2; return 1; }
+    docker info --format '{{.OSType}}' 2>/dev/null | grep -qx linux ||
+      { echo "No Linux engine answers. Start Docker Desktop, OrbStack or Colima." >&2; return 1; }
+    ORIEL_TEST_ENGINE=$(docker context inspect --format '{{.Endpoints.docker.Host}}')
+    export ORIEL_TEST_ENGINE
+  fi
+}

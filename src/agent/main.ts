@@ -1,0 +1,93 @@
+import { readFile } from 'node:fs/promises'
+import { Engine } from '#docker/engine.ts'
+import { endpointOf } from '#driver/driver.ts'
+import { startWineGateway } from '#gateway/wine-engine/gateway.ts'
+import { messageOf } from '#lib/fault.ts'
+import { type Log, openLog } from '#lib/log.ts'
+import type { AgentConfig, AgentReply, AgentRequest } from './control.ts'
+import { serveControl } from './control-server.ts'
+import { EngineMonitor } from './engine-monitor.ts'
+import { removeStaleSocket } from './stale-socket.ts'
+
+const PROBE_EVERY_MS = 5000
+const CLOSE_MS = 3000
+
+/** The host agent of one machine: `node agent.js NAME CONFIG`. The name is there for people who read `ps`. */
+async function main(configFile: string): Promise<void> {
+  // Sockets and logs are the owner's alone, from their first moment on.
+  process.umask(0o077)
+  const config = JSON.parse(await readFile(configFile, 'utf8')) as AgentConfig
+  const log = openLog(config.logFile)
+  process.on('uncaughtException', error => {
+    log.error('uncaught exception', { error: error.message, stack: error.stack })
+    process.exit(1)
+  })
+  try {
+    await serve(config, log)
+  } catch (error) {
+    log.error('the agent cannot start', { error: messageOf(error) })
+    process.exit(1)
+  }
+}
+
+async function serve(config: AgentConfig, log: Log): Promise<void> {
+  const startedAt = new Date().toISOString()
+  const engine = new Engine(await endpointOf(config.engine))
+  const monitor = new EngineMonitor(new Engine({ kind: 'unix', path: config.dockerSocket }), engine, log)
+  const control = await serveControl(config.agentSocket, answer)
+  await removeStaleSocket(config.dockerSocket)
+  const { machine, dockerSocket: socketPath } = config
+  const gateway = await startWineGateway({ machine, socketPath, engine, log })
+  log.info('the agent serves', { machine, build: config.build, pid: process.pid, engine: config.engine.url })
+
+  let ending = false
+  async function end(why: string): Promise<void> {
+    if (ending) return
+    ending = true
+    log.info('the agent ends', { why })
+    // Connections that do not want to end must not keep the agent.
+    setTimeout(() => process.exit(0), CLOSE_MS)
+    await control.close()
+    await gateway.close()
+    process.exit(0)
+  }
+  async function answer(request: AgentRequest): Promise<AgentReply> {
+    if (request.verb === 'stop') {
+      setImmediate(() => void end('told to stop'))
+      return { stopping: true }
+    }
+    const { build, engine: reference, dockerSocket } = config
+    return {
+      status: {
+        build,
+        pid: process.pid,
+        machine,
+        engine: reference,
+        dockerSocket,
+        startedAt,
+        health: await monitor.health()
+      }
+    }
+  }
+  process.on('SIGTERM', () => void end('SIGTERM'))
+  process.on('SIGINT', () => void end('SIGINT'))
+  // A terminal that closes is no reason to end.
+  process.on('SIGHUP', () => undefined)
+  await monitor.look()
+  setInterval(() => {
+    if (control.owned()) void monitor.look()
+    else {
+      // Somebody removed the machine's folder, or another agent took over while this one was suspended. Both want nothing
+      // of this one, and the paths of the sockets are not its own any more.
+      log.warn('the control socket is gone; the agent ends')
+      process.exit(0)
+    }
+  }, PROBE_EVERY_MS)
+}
+
+const configFile = process.argv[3]
+if (configFile === undefined) {
+  process.stderr.write('usage: node agent.js NAME CONFIG (started by oriel up)\n')
+  process.exit(2)
+}
+await main(configFile)

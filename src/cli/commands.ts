@@ -1,0 +1,24 @@
+import type { CommandUnknownOpts } from '@commander-js/extra-typings'
+import type { Io } from './io.ts'
+import type { CommandName } from './summaries.ts'
+
+export type Define = (io: Io) => CommandUnknownOpts
+
+/** How to load each command: only the one that was typed is. */
+export const LOADERS: Record<CommandName, () => Promise<Define>> = {
+  up: async () => (await import('./commands/up.ts')).up,
+  stop: async () => (await import('./commands/stop.ts')).stop,
+  restart: async () => (await import('./commands/restart.ts')).restart,
+  rm: async () => (await import('./commands/rm.ts')).rm,
+  ls: async () => (await import('./commands/ls.ts')).ls,
+  status: async () => (await import('./commands/status.ts')).status,
+  env: async () => (await import('./commands/env.ts')).env,
+  logs: async () => (await import('./commands/logs.ts')).logs,
+  doctor: async () => (await import('./commands/doctor.ts')).doctor,
+  shell: async () => (await import('./commands/shell.ts')).shell,
+  completion: async () => {
+    const { completion } = await import('./commands/completion.ts')
+    return io => completion(io, LOADERS)
+  },
+  version: async () => (await import('./commands/version.ts')).version
+}

@@ -1,0 +1,4 @@
+/** A result for programs. */
+export function json(value: unknown): string {
+  return `${JSON.stringify(value, null, 2)}\n`
+}

@@ -1,0 +1,19 @@
+/** Every command and what it does, in the order of the help. Kept apart from the commands so that help loads none of them. */
+export const SUMMARIES = {
+  up: 'make a machine if need be, start it, and wait until docker answers',
+  stop: "stop a machine's containers and its host agent",
+  restart: 'stop a machine and start it again',
+  rm: 'remove a machine and all that belongs to it',
+  ls: 'list the machines',
+  status: 'show what a machine is doing',
+  env: 'print the variables for shells and tools that ignore docker contexts',
+  logs: 'show the log of a host agent',
+  doctor: 'check what this host needs, and say what to do',
+  shell: 'open a Windows prompt in a new container',
+  completion: 'print a script that completes oriel commands in a shell',
+  version: 'print the version'
+} as const
+
+export type CommandName = keyof typeof SUMMARIES
+
+export const COMMAND_NAMES = Object.keys(SUMMARIES) as CommandName[]

@@ -1,0 +1,23 @@
+import { Fault } from '#lib/fault.ts'
+import type { Driver } from './driver.ts'
+
+/** Drivers that this version has. */
+export const DRIVERS = ['wine'] as const
+
+/** Named in the documentation and not built in yet: a person who asks for one deserves a better answer than "unknown". */
+const PLANNED = ['qemu', 'fusion', 'remote']
+
+/** The driver of this name. Fault 4 for one that a later version brings, 2 for an unknown name. */
+export async function driverNamed(name: string): Promise<Driver> {
+  if (name === 'wine') return (await import('./wine/wine.ts')).wineDriver
+  if (PLANNED.includes(name)) {
+    throw new Fault(`the ${name} driver is not part of this version.`, {
+      exitCode: 4,
+      hint: `This version has: ${DRIVERS.join(', ')}.`
+    })
+  }
+  throw new Fault(`there is no driver called "${name}".`, {
+    exitCode: 2,
+    hint: `This version has: ${DRIVERS.join(', ')}.`
+  })
+}

@@ -1,0 +1,67 @@
+import { expect, test } from 'vitest'
+import { useMachine } from '../support/oriel.ts'
+
+const windows = useMachine('prompt')
+
+test('docker version shows a Windows server', async () => {
+  const terminal = windows.terminal(['version'])
+  expect(await terminal.exitCode()).toBe(0)
+  const server = terminal.text().slice(terminal.text().indexOf('Server'))
+  expect(server).toMatch(/OS\/Arch:\s+windows\/amd64/)
+  terminal.close()
+})
+
+test('docker run -it gives a prompt of Windows, and its exit code', async () => {
+  const terminal = windows.terminal(['run', '--name', 'test', '-it', 'windowsservercore', 'cmd'])
+  await terminal.seeLast(/^C:\\>$/)
+  expect(terminal.text()).toMatch(/Microsoft Windows.*10\.0\.20348/)
+
+  terminal.type('dir\r')
+  await terminal.see(/Directory of C:\\/)
+  await terminal.see(/<DIR>\s+Windows/i)
+  await terminal.see(/<DIR>\s+Users/i)
+  await terminal.seeLast(/^C:\\>$/)
+
+  terminal.type('echo %OS%\r')
+  await terminal.see(/^Windows_NT$/)
+  await terminal.seeLast(/^C:\\>$/)
+
+  terminal.type('exit 7\r')
+  expect(await terminal.exitCode()).toBe(7)
+  terminal.close()
+  expect((await windows.inspectContainer('test')).State.ExitCode).toBe(7)
+})
+
+test('the prompt follows the size of the terminal, and Ctrl-C ends a command but not the prompt', async () => {
+  const terminal = windows.terminal(['run', '--rm', '-it', 'windowsservercore', 'cmd'])
+  await terminal.seeLast(/^C:\\>$/)
+  terminal.type('mode con\r')
+  await terminal.see(/Columns:\s+120/)
+  await terminal.seeLast(/^C:\\>$/)
+  terminal.type('ping -n 60 127.0.0.1\r')
+  await terminal.see(/Reply from 127\.0\.0\.1|Pinging/)
+  terminal.type('\x03')
+  await terminal.seeLast(/^C:\\>$/, 15_000)
+  terminal.type('exit\r')
+  await terminal.exitCode()
+  terminal.close()
+})
+
+test('docker attach comes back to a prompt that was left with Ctrl-P Ctrl-Q', async () => {
+  const first = windows.terminal(['run', '--name', 'left', '-it', 'nanoserver', 'cmd'])
+  await first.seeLast(/>$/)
+  first.type('set KEPT=yes\r')
+  await first.seeLast(/>$/)
+  first.type('\x10\x11')
+  expect(await first.exitCode()).toBe(0)
+  first.close()
+
+  const again = windows.terminal(['attach', 'left'])
+  again.type('\r')
+  await again.seeLast(/>$/)
+  again.type('echo kept: %KEPT%\r')
+  await again.see(/^kept: yes/)
+  again.type('exit 3\r')
+  expect(await again.exitCode()).toBe(3)
+  again.close()
+})
