@@ -80,5 +80,8 @@ export function tarOf(name: string, content: string): Buffer {
   header.write(`${body.length.toString(8).padStart(11, '0')}\0`, 124)
   header.write('0', 156)
   header.write('ustar\x0000', 257)
+  header.write(' '.repeat(8), 148)
+  const sum = header.reduce((total, byte) => total + byte, 0)
+  header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148)
   return Buffer.concat([header, body, Buffer.alloc(512 - (body.length % 512 || 512)), Buffer.alloc(1024)])
 }
