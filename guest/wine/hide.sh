@@ -9,7 +9,10 @@ set -eu
 names='DATADIR|HOMEDIR|BUILDDIR|CONFIGDIR|LOADER|DLLDIR|UNIXCP|USERLOCALE|USERNAME|DLLOVERRIDES|SYSTEMDLLPATH'
 export names
 
-perl -0777 -i -pe 's/(?<=\0)W(?=INE(?:$ENV{names})(?:%u|=)?\0)/=/g' "$1/x86_64-unix/ntdll.so"
-find "$1/x86_64-windows" -type f ! -name wineboot.exe | xargs perl -0777 -i -pe '
+{
+  echo "$1/x86_64-unix/ntdll.so"
+  find "$1/x86_64-windows" -type f ! -name wineboot.exe
+} | xargs perl -0777 -i -pe '
   BEGIN { $wide = join "|", map { join "", map { "$_\\0" } split // } split /\|/, $ENV{names} }
+  s/(?<=\0)W(?=INE(?:$ENV{names})(?:%u|=)?\0)/=/g;
   s/W\0(?=I\0N\0E\0(?:$wide)(?:%\0u\0)?\0\0)/=\0/g'

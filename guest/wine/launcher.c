@@ -87,13 +87,15 @@ static void write_answer(const char *word, DWORD number)
 static BOOL is_foreign(const WCHAR *name)
 {
     static const WCHAR *const foreign[] = {
-        L"HOME=", L"USER=", L"LANG=", L"XDG_RUNTIME_DIR=", L"WINEPREFIX=", L"WINEDEBUG=", L"WINELOADER=", L"WINEDATADIR=", L"WINECONFIGDIR=",
-        L"=INE", L"winsysdir=", L"CLIENTNAME=", L"SESSIONNAME=", L"LOGONSERVER=",
+        L"HOME=", L"USER=", L"LANG=", L"XDG_RUNTIME_DIR=", L"WINE", L"=INE", L"winsysdir=",
+        L"CLIENTNAME=", L"SESSIONNAME=", L"LOGONSERVER=",
     };
 
-    for (unsigned i = 0; i < ARRAYSIZE(foreign); i++)
-        if (CompareStringOrdinal(name, lstrlenW(foreign[i]), foreign[i], lstrlenW(foreign[i]), FALSE) == CSTR_EQUAL)
-            return TRUE;
+    for (unsigned i = 0; i < ARRAYSIZE(foreign); i++) {
+        const WCHAR *a = name, *b = foreign[i];
+        while (*b && *a == *b) a++, b++;
+        if (!*b) return TRUE;
+    }
     return FALSE;
 }
 

@@ -12,13 +12,13 @@ rm -rf ../i386-windows *.a \
   xaudio* x3daudio* xactengine* xapofx* dsound* dmusic* dmime* dmband* dmcompos* dmloader* dmscript* dmstyle* dmsynth* \
   dinput* dplay* dpn* dpvoice* xinput* winegstreamer* winebus* wineusb* winehid* winexinput* hidclass* \
   winex11* winewayland* winepulse* winealsa* wineoss* gphoto2* sane* wiaservc* winscard* wpcap* capi2032* \
-  light.msstyles winedbg* winecfg* taskmgr* winemine* wordpad* notepad* iexplore* powershell.exe
+  light.msstyles winedbg* winecfg* taskmgr* winemine* wordpad* notepad* iexplore* powershell.exe setx.exe
 find . -type f -print0 | xargs -0 -n 64 x86_64-w64-mingw32-strip 2>/dev/null || true
 
 cd ../x86_64-unix
 rm -f *.a opencl.so opengl32.so gphoto2.so sane.so wineusb.so winebus.so winegstreamer.so winepulse.so winealsa.so \
-  winewayland.so winex11.so winevulkan.so winscard.so wpcap.so capi2032.so kerberos.so avicap32.so ctapi32.so localspl.so \
-  winedmo.so qcap.so winebth.so wineps.so
+  winewayland.so winex11.so winevulkan.so winscard.so wpcap.so capi2032.so kerberos.so avicap32.so ctapi32.so \
+  localspl.so winedmo.so qcap.so winebth.so wineps.so
 
 mkdir -p /out/usr/lib/x86_64-linux-gnu /out/usr/lib/wine /out/usr/share/wine /out/usr/share/doc
 cp -a "$wine" /out/usr/lib/x86_64-linux-gnu/
