@@ -57,16 +57,7 @@ const DROPPED = [
     'UTSMode',
     'UsernsMode'
   ],
-  ...[
-    'Devices',
-    'DeviceCgroupRules',
-    'DeviceRequests',
-    'GroupAdd',
-    'MaskedPaths',
-    'ReadonlyPaths',
-    'Runtime',
-    'ConsoleSize'
-  ],
+  ...['Devices', 'DeviceCgroupRules', 'DeviceRequests', 'GroupAdd', 'MaskedPaths', 'ReadonlyPaths', 'Runtime'],
   ...['Annotations', 'StorageOpt', 'VolumeDriver']
 ]
 
@@ -114,12 +105,9 @@ export function translateHostConfig(hostConfig: Json, processors: number): { hos
 export function translateNetworkMode(mode: string): string {
   if (mode === '' || mode === 'default' || mode === 'nat') return 'bridge'
   if (mode === 'host') {
-    throw new Refusal(
-      'network host not found: Windows containers have no host network, publish ports instead (-p)',
-      404
-    )
+    throw new Refusal('network host not found: Windows containers have no host network, publish ports instead (-p)')
   }
-  if (mode === 'bridge') throw new Refusal('network bridge not found: the default network of Windows is nat', 404)
+  if (mode === 'bridge') throw new Refusal('network bridge not found: the default network of Windows is nat')
   return mode
 }
 
