@@ -46,12 +46,13 @@ export async function buildBases(engine: Engine, files: readonly GuestFile[], wo
   const log = createWriteStream(work.logFile, { mode: 0o600 })
   // A log that cannot be written must not fail the build.
   log.on('error', () => undefined)
+  const steps = new Set<string>()
   try {
     let network: string | undefined
     for (const [at, { tag }] of RELEASES.entries()) {
       const former = await imageId(engine, tag, work.signal)
       const build = (mode: string | undefined) =>
-        buildOne(engine, files, { ...work, hash, log, release: tag, at, network: mode })
+        buildOne(engine, files, { ...work, hash, log, steps, release: tag, at, network: mode })
       try {
         await build(network)
       } catch (error) {
@@ -69,6 +70,7 @@ export async function buildBases(engine: Engine, files: readonly GuestFile[], wo
       }
       await removeFormer(engine, former, tag, work.signal)
     }
+    await removeSteps(engine, steps, work.signal)
   } finally {
     log.end()
     await finished(log).catch(() => undefined)
@@ -110,6 +112,8 @@ class BuildFailure extends Error {
 interface OneBuild extends BuildWork {
   hash: string
   log: WriteStream
+  /** Gets the ids of the images that the engine made for single steps. */
+  steps: Set<string>
   release: string
   at: number
   network: string | undefined
@@ -142,6 +146,8 @@ async function buildOne(engine: Engine, files: readonly GuestFile[], build: OneB
       build.log.write(text.endsWith('\n') ? text : `${text}\n`)
       output = (output + text).slice(-16_384)
       if (message.error !== undefined) throw new BuildFailure(message.error, output)
+      const step = /^ ---> ([0-9a-f]{12,64})$/.exec(text.trimEnd())?.[1]
+      if (step !== undefined) build.steps.add(step)
       reportStep(text, build)
     }
   } catch (error) {
@@ -181,6 +187,22 @@ function explain(failure: BuildFailure, work: BuildWork): Fault {
   )
 }
 
+/**
+ * Removes what the build leaves behind: some 2 GB of compilers in images without a name. Those that a base is made of are
+ * refused by the engine; what somebody has named stays.
+ */
+async function removeSteps(engine: Engine, steps: ReadonlySet<string>, signal: AbortSignal): Promise<void> {
+  for (const id of [...steps].reverse()) {
+    try {
+      const { RepoTags: names } = await engine.json<ImageAnswer>('GET', `/images/${id}/json`, undefined, { signal })
+      if ((names ?? []).length === 0) await engine.json('DELETE', `/images/${id}`, undefined, { signal })
+    } catch (error) {
+      // Gone with a later one, or part of a base.
+      if (!(error instanceof EngineError)) throw error
+    }
+  }
+}
+
 async function removeFormer(
   engine: Engine,
   former: string | undefined,
@@ -194,6 +216,7 @@ async function removeFormer(
 
 interface ImageAnswer {
   Id?: string
+  RepoTags?: string[] | null
   Config?: { Labels?: Record<string, string> | null } | null
 }
 
