@@ -148,9 +148,10 @@ test.each([0, 150, 300, 450, 600])('after kill -9 of up at %i ms, the next up re
     env: cleanEnv(home.env),
     stdio: 'ignore'
   })
+  const exit = once(child, 'exit')
   await new Promise(resolve => setTimeout(resolve, delayMs))
   child.kill('SIGKILL')
-  await once(child, 'exit')
+  await exit
   expect(['absent', 'stopped', 'starting', 'running', 'broken']).toContain((await status('m')).state)
   await upOk('m')
   expect(agentPids(home)).toHaveLength(1)
@@ -170,8 +171,9 @@ test('Ctrl-C while up waits ends it with 130', async () => {
   try {
     const child = spawn(process.execPath, [ORIEL, 'up', 'm'], { env: cleanEnv(home.env) })
     await once(child.stderr, 'data')
+    const exit = once(child, 'exit')
     child.kill('SIGINT')
-    expect((await once(child, 'exit'))[0]).toBe(130)
+    expect((await exit)[0]).toBe(130)
   } finally {
     holder.kill('SIGKILL')
   }

@@ -1,6 +1,7 @@
 import { createWriteStream, type WriteStream } from 'node:fs'
 import { PassThrough, type Readable } from 'node:stream'
 import { finished } from 'node:stream/promises'
+import { stripVTControlCharacters } from 'node:util'
 import { pack } from 'tar-stream'
 import { type Engine, EngineError } from '#docker/engine.ts'
 import type { DriverWork } from '#driver/driver.ts'
@@ -178,7 +179,7 @@ function reportStep(text: string, build: OneBuild): void {
 
 function explain(failure: BuildFailure, work: BuildWork): Fault {
   if (isDiskFull(failure.output)) return diskFull(work.dataRoot)
-  const tail = failure.output.trim().split('\n').slice(-TAIL_LINES)
+  const tail = stripVTControlCharacters(failure.output).trim().split('\n').slice(-TAIL_LINES)
   return new Fault(
     `the Wine base could not be built: ${failure.message.trim()}\n${tail.map(line => `  ${line}`).join('\n')}`,
     {
