@@ -14,7 +14,7 @@ const PROGRAMS = {
  * Fetches a Windows program into the cache, once, and gives the path of its executable (of PostgreSQL: its folder, with
  * `bin` in it). npm runs nothing of the package.
  */
-export async function windowsProgram(name: keyof typeof PROGRAMS): Promise<string> {
+async function windowsProgram(name: keyof typeof PROGRAMS): Promise<string> {
   const { version, path } = PROGRAMS[name]
   const cache = process.env.ORIEL_TEST_CACHE ?? join(homedir(), '.cache', 'oriel-test')
   const folder = join(cache, 'programs', `${name.replaceAll(/[@/]/g, '_')}-${version}`)

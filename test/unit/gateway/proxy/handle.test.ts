@@ -1,8 +1,11 @@
 import { type IncomingMessage, request, type ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
-import { afterEach, expect, test } from 'vitest'
+import { afterEach, expect, test, vi } from 'vitest'
 import { lineTransform, pipeAnswer, readJson, sendError, sendJson } from '#gateway/proxy/respond.ts'
 import { pause, type Rig, readAll, readUntil, rig, until } from './rig.ts'
+
+// Hundreds of megabytes pass here, on machines that may be busy.
+vi.setConfig({ testTimeout: 60_000 })
 
 let rigs: Rig[] = []
 afterEach(async () => {

@@ -112,9 +112,9 @@ export function readUntil(socket: Socket, wanted: string): Promise<string> {
   })
 }
 
-/** Waits for a condition, 5 s at most. */
+/** Waits for a condition, 20 s at most. */
 export async function until(condition: () => boolean): Promise<void> {
-  for (let n = 0; n < 500; n++) {
+  for (let n = 0; n < 2000; n++) {
     if (condition()) return
     await pause(10)
   }

@@ -1,0 +1,173 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { posix } from 'node:path'
+import { EngineError } from '#docker/engine.ts'
+import { pipeAnswer, sendError } from '#gateway/proxy/respond.ts'
+import { joinTarget, type Route, type RouteMatch } from '#gateway/routes.ts'
+import {
+  type ArchivePath,
+  archivePath,
+  askArchive,
+  baseName,
+  openArchive,
+  resolveCase,
+  statHeader,
+  statOf
+} from './archive-path.ts'
+import type { WineContext } from './context.ts'
+import { numberOf, objectOf, stringOf } from './json.ts'
+import { type Container, findContainer, inWindowsWords } from './record.ts'
+import { Refusal } from './refusal.ts'
+import { peekTarName, rebase, renameEntries } from './tar-rename.ts'
+
+/** Go's os.ModeDir. */
+const DIRECTORY = 0x80000000
+
+export function archiveRoutes(context: WineContext): Route[] {
+  const template = '/containers/{id}/archive'
+  return [
+    ...(['HEAD', 'GET'] as const).map(
+      (method): Route => ({
+        method,
+        template,
+        action: match => ({
+          kind: 'handle',
+          handler: (_request, response) => read(context, match, method, response)
+        })
+      })
+    ),
+    {
+      method: 'PUT',
+      template,
+      action: match => ({ kind: 'handle', handler: (request, response) => write(context, match, request, response) })
+    }
+  ]
+}
+
+async function read(
+  context: WineContext,
+  match: RouteMatch,
+  method: 'GET' | 'HEAD',
+  response: ServerResponse
+): Promise<void> {
+  const container = await findContainer(context, match.params.id ?? '')
+  const typed = match.query.get('path') ?? ''
+  if (typed === '') throw new Refusal('bad parameter: path cannot be empty')
+  const path = archivePath(container, typed)
+  const { answer, linux } = await openArchive(context, container, method, path)
+  if (answer.status >= 400) {
+    answer.body.resume()
+    throw answer.status === 404 ? notFound(container, path) : new EngineError(answer.status, `cannot read ${typed}`)
+  }
+  const name = baseName(path.windows)
+  const { name: realName, ...stat } = statOf(answer)
+  const headers = statHeader({ name, ...stat, linkTarget: '' })
+  if (method === 'HEAD') {
+    answer.body.resume()
+    response.writeHead(200, { 'Content-Type': 'application/x-tar', ...headers }).end()
+    return
+  }
+  // The engine names entries by the real name, its client expects the one that it asked for.
+  const real = stringOf(realName) || posix.basename(linux)
+  if (path.suffix !== '' || name === '\\' || real === name) {
+    await pipeAnswer(answer, response, { headers: { ...lowerCase(headers) } })
+    return
+  }
+  const body = renameEntries(answer.body, rebase(real, name))
+  await pipeAnswer({ ...answer, body }, response, { headers: { ...lowerCase(headers), 'content-length': undefined } })
+}
+
+function lowerCase(headers: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
+}
+
+function notFound(container: Container, path: ArchivePath): Refusal {
+  return new Refusal(`Could not find the file ${path.typed} in container ${container.id}`, 404)
+}
+
+async function write(
+  context: WineContext,
+  { params, query, version }: RouteMatch,
+  request: IncomingMessage,
+  response: ServerResponse
+): Promise<void> {
+  const container = await findContainer(context, params.id ?? '')
+  const typed = query.get('path') ?? ''
+  if (typed === '') throw new Refusal('bad parameter: path cannot be empty')
+  const first = (await peekTarName(request))?.replace(/\/+$/, '')
+  const target = await findTarget(context, container, typed, first)
+  const body = target.rename === undefined ? request : renameEntries(request, target.rename)
+  query.set('path', target.linux)
+  const answer = await context.engine.request(
+    'PUT',
+    joinTarget(version, `/containers/${container.id}/archive`, query),
+    {
+      body,
+      headers: { 'Content-Type': 'application/x-tar' }
+    }
+  )
+  if (answer.status < 400) {
+    await pipeAnswer(answer, response)
+    return
+  }
+  const chunks: Buffer[] = []
+  for await (const chunk of answer.body) chunks.push(chunk)
+  sendError(response, answer.status, inClientWords(Buffer.concat(chunks).toString('utf8'), target.linux, target.typed))
+}
+
+/** Where an upload goes, and how its entries are to be called there. */
+async function findTarget(
+  context: WineContext,
+  container: Container,
+  typed: string,
+  first: string | undefined
+): Promise<{ linux: string; typed: string; rename?: (name: string) => string }> {
+  // Docker's client on a Mac takes all of `C:\x\f` for a file name in the folder `.`, and calls the entries so.
+  const misread = first !== undefined && (typed === '.' || typed === './') && /^[a-z]:|\\/i.test(first)
+  if (misread) {
+    const whole = archivePath(container, first)
+    const parent = archivePath(container, `${whole.windows.slice(0, whole.windows.lastIndexOf('\\'))}\\`)
+    const folder = await findFolder(context, container, parent)
+    const name = await existingName(context, container, folder, whole)
+    return { linux: folder, typed: parent.windows, rename: rebase(first, name) }
+  }
+  const path = archivePath(container, typed)
+  const folder = await findFolder(context, container, path)
+  if (first === undefined || first === '' || first === '.' || first.includes('/')) return { linux: folder, typed }
+  const inside = archivePath(container, `${path.windows.replace(/\\$/, '')}\\${first}`)
+  const name = await existingName(context, container, folder, inside)
+  return { linux: folder, typed, ...(name === first ? {} : { rename: rebase(first, name) }) }
+}
+
+async function findFolder(context: WineContext, container: Container, path: ArchivePath): Promise<string> {
+  const { answer, linux } = await openArchive(context, container, 'HEAD', { ...path, suffix: '' })
+  answer.body.resume()
+  if (answer.status === 404) throw notFound(container, path)
+  if (answer.status >= 400) throw new EngineError(answer.status, `cannot write to ${path.typed}`)
+  if (numberOf(statOf(answer).mode) < DIRECTORY) throw new Refusal(`extraction point is not a directory: ${path.typed}`)
+  return linux
+}
+
+/** The name under which a path's last component is already in a folder, whatever its case; the given one when it is not. */
+async function existingName(
+  context: WineContext,
+  container: Container,
+  folder: string,
+  path: ArchivePath
+): Promise<string> {
+  const name = baseName(path.windows)
+  const linux = `${folder}/${name}`
+  const exact = await askArchive(context, container.id, 'HEAD', linux)
+  exact.body.resume()
+  return exact.status === 200 ? name : posix.basename(await resolveCase(context, container, { ...path, linux }))
+}
+
+/** An engine's error with the path that the client typed. */
+function inClientWords(text: string, linux: string, typed: string): string {
+  let message = text.trim()
+  try {
+    message = stringOf(objectOf(JSON.parse(text)).message)
+  } catch {
+    // Not JSON: the text itself is all there is.
+  }
+  return inWindowsWords(message.replaceAll(linux, typed))
+}

@@ -1,0 +1,93 @@
+import { userLabels, type WindowsConfig } from '#image/windows-config.ts'
+import { DOCKER_ROOT } from './identity.ts'
+import { type Json, objectOf, objectsOf, stringOf, stringsOf, without } from './json.ts'
+import { compareVersions } from './version.ts'
+import { type FoundImage, isHidden } from './windows-images.ts'
+
+/** A row of the image list without what is Oriel's own. */
+export function windowsSummary(row: Json): Json {
+  return {
+    ...row,
+    RepoTags: shownTags(row.RepoTags),
+    Labels: labelsOrNull(stringsOf(row.Labels)),
+    ...(row.Descriptor === undefined ? {} : { Descriptor: windowsDescriptor(objectOf(row.Descriptor)) }),
+    ...(row.Manifests === undefined ? {} : { Manifests: objectsOf(row.Manifests).map(windowsManifest) })
+  }
+}
+
+/** Null when the engine said null, which is how it writes an image without names. */
+function shownTags(tags: unknown): unknown {
+  return Array.isArray(tags) ? tags.filter(tag => !isHidden(stringOf(tag))) : tags
+}
+
+function labelsOrNull(labels: Record<string, string>): Record<string, string> | null {
+  const shown = userLabels(labels)
+  return Object.keys(shown).length === 0 ? null : shown
+}
+
+// What a container's config adds to an image's; API 1.45 took it out of the answer, and docker-compose 1 still reads it.
+const containerConfigUntil = '1.45'
+
+/** `inspect` of an image as a Windows daemon would give it to a client of this API version. */
+export function windowsInspect({ inspect, windows }: FoundImage, version: string): Json {
+  const labels = stringsOf(objectOf(inspect.Config).Labels)
+  const config = windowsConfig(objectOf(inspect.Config), windows.config, labels)
+  const old = version !== '' && compareVersions(version, containerConfigUntil) < 0
+  return {
+    ...without(inspect, ['Variant']),
+    RepoTags: shownTags(inspect.RepoTags),
+    // A base's parent is the Wine base, which clients cannot look up.
+    ...(windows.history.length === 0 && inspect.Parent !== undefined ? { Parent: '' } : {}),
+    Os: 'windows',
+    OsVersion: windows.osVersion,
+    Architecture: 'amd64',
+    Config: config,
+    ...(inspect.ContainerConfig !== undefined || old ? { ContainerConfig: config } : {}),
+    GraphDriver: {
+      Name: 'windowsfilter',
+      Data: { dir: `${DOCKER_ROOT}\\windowsfilter\\${stringOf(inspect.Id).replace('sha256:', '')}` }
+    },
+    ...(inspect.Descriptor === undefined ? {} : { Descriptor: windowsDescriptor(objectOf(inspect.Descriptor)) }),
+    ...(inspect.Manifests === undefined ? {} : { Manifests: objectsOf(inspect.Manifests).map(windowsManifest) })
+  }
+}
+
+// All of them are in WindowsImage.config when the image has them; the engine's own values are for Linux.
+const windowsFields: readonly (keyof WindowsConfig)[] = [
+  'Cmd',
+  'Entrypoint',
+  'Env',
+  'ExposedPorts',
+  'Healthcheck',
+  'Labels',
+  'OnBuild',
+  'Shell',
+  'StopSignal',
+  'User',
+  'Volumes',
+  'WorkingDir'
+]
+
+function windowsConfig(engine: Json, windows: WindowsConfig, labels: Record<string, string>): Json {
+  return {
+    ...without(engine, windowsFields),
+    ...windows,
+    Env: windows.Env ?? [],
+    Labels: labelsOrNull({ ...windows.Labels, ...labels })
+  }
+}
+
+function windowsDescriptor(descriptor: Json): Json {
+  return descriptor.platform === undefined ? descriptor : { ...descriptor, platform: windowsPlatform }
+}
+
+const windowsPlatform = { architecture: 'amd64', os: 'windows' }
+
+function windowsManifest(manifest: Json): Json {
+  const data = objectOf(manifest.ImageData)
+  return {
+    ...manifest,
+    Descriptor: windowsDescriptor(objectOf(manifest.Descriptor)),
+    ...(data.Platform === undefined ? {} : { ImageData: { ...data, Platform: windowsPlatform } })
+  }
+}

@@ -1,0 +1,183 @@
+import { createInterface } from 'node:readline'
+import { Readable } from 'node:stream'
+import { pack } from 'tar-stream'
+import { EngineError } from '#docker/engine.ts'
+import type { Handling } from '#gateway/proxy/handling.ts'
+import { joinTarget, type Route, type RouteMatch } from '#gateway/routes.ts'
+import { baseImage, type KnownBase, knownBase, splitReference, wineBaseTag } from '#image/bases.ts'
+import { IMAGE_LABEL } from '#image/windows-config.ts'
+import type { WineContext } from './context.ts'
+import { WINE_VERSION } from './identity.ts'
+import { objectOf, stringOf } from './json.ts'
+import { cannot, Refusal } from './refusal.ts'
+import { lookUpImage } from './windows-images.ts'
+
+/** `docker pull` of Microsoft's base images: the Wine base takes their name, and nothing is downloaded. */
+export function pullRoutes(context: WineContext): Route[] {
+  return [{ method: 'POST', template: '/images/create', action: match => create(context, match) }]
+}
+
+function create(context: WineContext, { query }: RouteMatch): Handling {
+  return {
+    kind: 'handle',
+    async handler(request, response) {
+      // The import of a tar would go on sending it.
+      request.resume()
+      if (query.get('fromSrc') !== null) {
+        throw new Refusal('this version of the wine driver cannot import an image from a tar', 501)
+      }
+      const reference = referenceOf(query)
+      checkPlatform(query.get('platform') ?? '')
+      const base = baseOf(reference)
+      const { name, fresh } = await materialise(context, reference, base)
+      response.writeHead(200, { 'Content-Type': 'application/json' })
+      response.end(
+        progress(reference, name, base, fresh)
+          .map(line => `${JSON.stringify(line)}\r\n`)
+          .join('')
+      )
+    }
+  }
+}
+
+/** `fromImage` and `tag`, which may be a digest, as one reference. */
+function referenceOf(query: URLSearchParams): string {
+  const image = query.get('fromImage') ?? ''
+  const tag = query.get('tag') ?? ''
+  if (image === '') throw new Refusal('invalid reference format')
+  if (tag === '') return image
+  const { repository } = splitReference(image)
+  return tag.includes(':') ? `${repository}@${tag}` : `${repository}:${tag}`
+}
+
+/** A Refusal in a registry's words when the platform is one that the base images do not have. */
+function checkPlatform(platform: string): void {
+  if (platform === '' || /^windows(\([^)]*\))?(\/(amd64|x86_64))?$/i.test(platform)) return
+  throw new Refusal(`no matching manifest for ${platform} in the manifest list entries`, 404)
+}
+
+const needsWindows: readonly [pattern: RegExp, what: string][] = [
+  [/\/iis$|^microsoft\/iis$/, 'run IIS images: Wine has no http.sys'],
+  [/\/powershell$/, "run PowerShell images: Wine's powershell.exe is an empty shell"],
+  [/\/dotnet\/framework\/|^microsoft\/(dotnet-framework|aspnet|wcf)/, 'run images of the .NET Framework'],
+  [/\/mssql\/|^microsoft\/mssql/, 'run SQL Server'],
+  [
+    /^mcr\.microsoft\.com\/windows(\/(insider|ml))?$/,
+    'play the full Windows image: it stands in for nanoserver, servercore and server'
+  ]
+]
+
+/** The base that a reference names. A Refusal that says what else is not there, and which driver has it. */
+export function baseOf(reference: string): KnownBase {
+  const base = knownBase(reference)
+  if (base === 'unknownTag') {
+    throw new Refusal(`manifest for ${reference} not found: manifest unknown: manifest unknown`, 404)
+  }
+  if (base !== undefined) return base
+  const repository = splitReference(reference).repository.toLowerCase()
+  const found = needsWindows.find(([pattern]) => pattern.test(repository))
+  if (found !== undefined) throw cannot(found[1])
+  throw new Refusal(
+    `pull of ${reference}: this version of the wine driver has Microsoft's base images only (nanoserver, windowsservercore, ` +
+      'mcr.microsoft.com/windows/nanoserver, servercore and server) and cannot pull others; build on one of them with docker build',
+    404
+  )
+}
+
+/**
+ * Makes the image of a base on the engine, under the name that the client used, so that all else finds it by that name.
+ * `fresh` tells whether it was not there before. A Refusal when the Wine base is missing or the name is another image's.
+ */
+export async function materialise(
+  context: WineContext,
+  reference: string,
+  base: KnownBase
+): Promise<{ name: string; fresh: boolean }> {
+  const { repository, tag } = splitReference(reference)
+  const name = `${repository}:${tag ?? (reference.includes('@') ? base.release.tag : 'latest')}`
+  const before = await lookUpImage(context, name)
+  if (before === 'linux') {
+    throw new Refusal(`the Docker engine has a Linux image named ${name}; remove or rename it there first`, 409)
+  }
+  await buildBase(context, name, base)
+  const after = await lookUpImage(context, name)
+  if (after === undefined || after === 'linux') throw new Refusal(`the Docker engine has not kept ${name}`, 500)
+  return { name, fresh: before === undefined || before.inspect.Id !== after.inspect.Id }
+}
+
+/** One step on the Wine base with the Windows side as its label; the engine's build cache makes equal bases one image. */
+async function buildBase(context: WineContext, name: string, base: KnownBase): Promise<void> {
+  const parent = wineBaseTag(base.release.tag)
+  const query = new URLSearchParams({
+    t: name,
+    // Not in the Dockerfile, where dollars, quotes and backslashes would be read once more.
+    labels: JSON.stringify({ [IMAGE_LABEL]: JSON.stringify(baseImage(base)) }),
+    platform: await platformOf(context, parent),
+    version: '1',
+    rm: '1',
+    forcerm: '1'
+  })
+  const answer = await context.engine.request('POST', joinTarget('', '/build', query), {
+    body: await dockerfile(`FROM ${parent}\n`),
+    headers: { 'Content-Type': 'application/x-tar' }
+  })
+  // Old engines answer 200 and tell of a failure in the stream.
+  let failure = ''
+  let last = ''
+  for await (const line of createInterface({ input: answer.body, crlfDelay: Number.POSITIVE_INFINITY })) {
+    last = line
+    failure ||= errorIn(line)
+  }
+  if (answer.status >= 400) throw new EngineError(answer.status, stringOf(parse(last).message) || last)
+  if (failure !== '') throw new Refusal(`the Docker engine cannot make ${name}: ${failure}`, 500)
+}
+
+async function platformOf(context: WineContext, parent: string): Promise<string> {
+  try {
+    const { Os, Architecture } = objectOf(await context.engine.json('GET', `/images/${parent}/json`))
+    return `${stringOf(Os)}/${stringOf(Architecture)}`
+  } catch (error) {
+    if (!(error instanceof EngineError) || error.status !== 404) throw error
+    throw new Refusal(
+      `the Docker engine has no ${parent}, which stands in for this image: run oriel up to build it`,
+      500
+    )
+  }
+}
+
+function errorIn(line: string): string {
+  return stringOf(parse(line).error)
+}
+
+function parse(line: string): Record<string, unknown> {
+  try {
+    return objectOf(JSON.parse(line))
+  } catch {
+    return {}
+  }
+}
+
+async function dockerfile(text: string): Promise<Buffer> {
+  const tar = pack()
+  tar.entry({ name: 'Dockerfile' }, text)
+  tar.finalize()
+  const chunks: Buffer[] = []
+  for await (const chunk of Readable.from(tar)) chunks.push(Buffer.from(chunk))
+  return Buffer.concat(chunks)
+}
+
+const products = { nanoserver: 'Nano Server', servercore: 'Server Core', server: 'Server' }
+
+/** The lines of a pull: docker's own, and one that says plainly what was not done. */
+function progress(reference: string, name: string, base: KnownBase, fresh: boolean): object[] {
+  const { repository, tag, digest } = splitReference(reference)
+  const path = repository.includes('/') ? repository.replace(/^[^/]*[.:][^/]*\//, '') : `library/${repository}`
+  return [
+    { status: `Pulling from ${path}`, id: tag ?? digest ?? 'latest' },
+    {
+      status: `Nothing is downloaded from Microsoft: Wine ${WINE_VERSION} stands in for Windows ${products[base.family]} ${base.release.tag}`
+    },
+    ...(digest === undefined ? [] : [{ status: `The digest names no bytes here: ${name} is what you get` }]),
+    { status: `Status: ${fresh ? 'Downloaded newer image' : 'Image is up to date'} for ${name}` }
+  ]
+}

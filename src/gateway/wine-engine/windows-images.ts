@@ -1,0 +1,80 @@
+import { EngineError } from '#docker/engine.ts'
+import { joinTarget } from '#gateway/routes.ts'
+import { knownBase, splitReference } from '#image/bases.ts'
+import { IMAGE_LABEL, type WindowsImage, windowsImageOf } from '#image/windows-config.ts'
+import type { WineContext } from './context.ts'
+import { type Json, objectOf, objectsOf, stringsOf } from './json.ts'
+import { Refusal } from './refusal.ts'
+
+/** An image on the engine that is a Windows image: the engine's `inspect` and the Windows side of it. */
+export interface FoundImage {
+  inspect: Json
+  windows: WindowsImage
+  /** By what the engine knows it; differs from the client's name only for a digest. */
+  name: string
+}
+
+const wineBase = 'oriel/wine'
+
+/** True for what only Oriel may see and name: the Wine base images. */
+export function isHidden(reference: string): boolean {
+  return splitReference(reference).repository === wineBase
+}
+
+/**
+ * The image's name on the engine. A digest of a Microsoft base cannot be one there, since its bytes are never fetched; the
+ * base that stands in carries the tag instead.
+ */
+export function engineImageName(name: string): string {
+  const { repository, tag, digest } = splitReference(name)
+  if (digest === undefined) return name
+  const base = knownBase(name)
+  if (base === undefined || base === 'unknownTag') return name
+  return `${repository}:${tag ?? base.release.tag}`
+}
+
+/** Finds a Windows image by name or id. A Refusal (404, the daemon's words) when there is none, or it is a Linux one. */
+export async function findImage(context: WineContext, name: string, version = ''): Promise<FoundImage> {
+  const found = await lookUpImage(context, name, version)
+  if (found === undefined || found === 'linux') throw noSuchImage(name)
+  return found
+}
+
+/** As findImage, but tells an image that is not there (undefined) from one that is not a Windows image. */
+export async function lookUpImage(
+  context: WineContext,
+  name: string,
+  version = ''
+): Promise<FoundImage | 'linux' | undefined> {
+  const real = engineImageName(name)
+  if (isHidden(real)) return 'linux'
+  let inspect: Json
+  try {
+    inspect = objectOf(await context.engine.json('GET', joinTarget(version, `/images/${encodeName(real)}/json`)))
+  } catch (error) {
+    if (error instanceof EngineError && error.status === 404) return undefined
+    throw error
+  }
+  const windows = windowsImageOf(stringsOf(objectOf(inspect.Config).Labels))
+  return windows === undefined ? 'linux' : { inspect, windows, name: real }
+}
+
+/** The Windows images on the engine, as its list has them. */
+export async function listImages(context: WineContext, all = false): Promise<Json[]> {
+  const query = new URLSearchParams({ ...(all ? { all: '1' } : {}), filters: JSON.stringify({ label: [IMAGE_LABEL] }) })
+  return objectsOf(await context.engine.json('GET', joinTarget('', '/images/json', query)))
+}
+
+export function noSuchImage(name: string): Refusal {
+  const { tag, digest } = splitReference(name)
+  const id = /^(sha256:)?[0-9a-f]{12,64}$/.test(name)
+  return new Refusal(
+    `No such image: ${tag === undefined && digest === undefined && !id ? `${name}:latest` : name}`,
+    404
+  )
+}
+
+/** An image's name as a part of a path: its slashes stay, since the engine's own router takes them so. */
+export function encodeName(name: string): string {
+  return name.split('/').map(encodeURIComponent).join('/')
+}
