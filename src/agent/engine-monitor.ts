@@ -22,6 +22,7 @@ export class EngineMonitor {
   readonly #log: Log
   #health: Health = { ok: false, why: 'not asked yet' }
   #at = 0
+  #looking: Promise<Health> | undefined
 
   /** `gateway` is the machine's own socket as a client sees it, `engine` what is behind it. */
   constructor(gateway: Engine, engine: Engine, log: Log) {
@@ -42,7 +43,14 @@ export class EngineMonitor {
   }
 
   /** Asks the engine and the gateway. Never rejects; takes at most some 4 s. */
-  async look(): Promise<Health> {
+  look(): Promise<Health> {
+    this.#looking ??= this.#look().finally(() => {
+      this.#looking = undefined
+    })
+    return this.#looking
+  }
+
+  async #look(): Promise<Health> {
     const before = this.#health
     this.#health = await this.#ask()
     this.#at = Date.now()
