@@ -39,7 +39,7 @@ export async function readGuestFiles(folder = guestFolder()): Promise<GuestFile[
 // Pages for people change often and never what is built. npm packs no .gitignore, and the package has to name the same
 // content as the checkout. What a developer's own make leaves behind is made anew in the build.
 function isLeftOut(path: string): boolean {
-  return /(^|[\\/])\.|\.(md|o|exe)$/.test(path) || /^(build|out|init)([\\/]|$)/.test(path)
+  return /(^|[\\/])\.|\.(md|o|a|exe)$/.test(path) || /^(build|out|init)([\\/]|$)/.test(path)
 }
 
 /** Names the content of the files; images built from them carry it in a label. */
