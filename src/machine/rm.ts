@@ -30,7 +30,7 @@ export async function remove(request: RemoveRequest): Promise<void> {
     if (machine === undefined) return
     await removeFromEngine(machine, request)
     await stopAgent(machine.paths.agentSocket)
-    await dropContext(request.name, request.env)
+    await dropContext({ name: request.name, sockets: [machine.paths.dockerSocket] }, request.env)
     await removeFolders(machine.paths)
   })
 }

@@ -51,7 +51,8 @@ export async function upLocked(request: UpRequest): Promise<UpResult> {
   const specText = await readSpecText(paths)
   const spec = specText === undefined ? undefined : parseSpec(specText, paths.spec)
   const driver = await chooseDriver(request, spec)
-  await checkContext(name, env)
+  const sockets = [paths.dockerSocket, ...(present === undefined ? [] : [present.paths.dockerSocket])]
+  await checkContext({ name, sockets }, env)
   await makeFolders(paths)
   const state: MachineState = {
     wanted: 'stopped',
@@ -82,7 +83,10 @@ export async function upLocked(request: UpRequest): Promise<UpResult> {
       })
     }
     const fresh = await startAgent(request, paths, reference)
-    await stage(request, 'context', async () => [await ensureContext(name, paths.dockerSocket, env), undefined])
+    await stage(request, 'context', async () => [
+      await ensureContext({ name, sockets }, paths.dockerSocket, env),
+      undefined
+    ])
     await stage(request, 'ready', async work => [await waitUntilReady(paths, work), undefined])
     if (request.use) await switchContext(name, env)
     await startAgain(request, reference, state.resume)

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { currentContextName, dockerConfigFolder, ownedBy, readContext } from '#docker/context-store.ts'
+import { currentContextName, dockerConfigDir, ownedBy, readContext } from '#docker/context-store.ts'
 import type { EngineReference } from '#driver/driver.ts'
 import { Fault } from '#lib/fault.ts'
 
@@ -15,7 +15,7 @@ export interface CurrentContext {
 
 /** Undefined when the current context is docker's built-in default. Fault 4 when it names a context that does not exist. */
 export async function currentContext(env: NodeJS.ProcessEnv): Promise<CurrentContext | undefined> {
-  const folder = dockerConfigFolder(env)
+  const folder = dockerConfigDir(env)
   const name = await currentContextName(folder, env)
   if (name === '' || name === 'default') return undefined
   const context = await readContext(folder, name)
@@ -35,7 +35,7 @@ export async function currentContext(env: NodeJS.ProcessEnv): Promise<CurrentCon
     reference: {
       url: context.host,
       ...(hasTls ? { tlsFolder } : {}),
-      ...(context.skipVerify === true ? { skipVerify: true } : {})
+      ...(context.tls?.skipVerify === true ? { skipVerify: true } : {})
     },
     ours: ownedBy(context) !== undefined
   }
