@@ -11,7 +11,8 @@ need_node() {
 # The modules, when the lock file is newer than what is installed.
 install_modules() {
   [ node_modules/.package-lock.json -nt package-lock.json ] && return
-  npm ci --include=dev --no-audit --no-fund --loglevel=error && touch node_modules/.package-lock.json
+  # Not npm ci: it refuses a lock file made where a registry lacked the optional packages of another platform.
+  npm install --no-save --include=dev --no-audit --no-fund --loglevel=error && touch node_modules/.package-lock.json
 }
 
 # apt_install COMMAND:PACKAGE…: installs the packages whose command is missing.
