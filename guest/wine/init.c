@@ -138,17 +138,46 @@ static int is_windows(pid_t pid)
     return !strncmp(image, WINE, strlen(WINE));
 }
 
-/* Wine turns SIGINT into a Ctrl-C event of the one process that gets it, so each program gets its own. */
-static void send_ctrl_c(pid_t pid, const char *name)
+static int is_service(const char *name)
 {
-    static const char *const spared[] = {
+    static const char *const names[] = {
         "launcher.exe", "services.exe", "winedevice.exe", "plugplay.exe", "svchost.exe", "rpcss.exe",
         "explorer.exe", "conhost.exe", "wineboot.exe",
     };
 
-    for (size_t i = 0; i < sizeof(spared) / sizeof(*spared); i++)
-        if (!strcasecmp(name, spared[i])) return;
-    if (is_windows(pid)) kill(pid, SIGINT);
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+        if (!strcasecmp(name, names[i])) return 1;
+    return 0;
+}
+
+static int is_cmd(const char *name)
+{
+    return !strcasecmp(name, "cmd.exe");
+}
+
+/* Wine turns SIGINT into a Ctrl-C event of the one process that gets it, so each program gets its own. */
+static void interrupt_program(pid_t pid, const char *name)
+{
+    if (!is_service(name) && !is_cmd(name) && is_windows(pid)) kill(pid, SIGINT);
+}
+
+static void interrupt_cmd(pid_t pid, const char *name)
+{
+    if (is_cmd(name) && is_windows(pid)) kill(pid, SIGINT);
+}
+
+static int programs;
+
+static void count_program(pid_t pid, const char *name)
+{
+    if (!is_service(name) && !is_cmd(name) && is_windows(pid)) programs++;
+}
+
+static int programs_left(void)
+{
+    programs = 0;
+    each_process(count_program);
+    return programs;
 }
 
 static pid_t wineserver;
@@ -212,7 +241,13 @@ static char **wine_environment(const char *user, int full)
     environment[count++] = "XDG_RUNTIME_DIR=/tmp";
     environment[count++] = "WINEPREFIX=" PREFIX;
     environment[count++] = "WINEDEBUG=-all";
-    environment[count++] = full ? "WINEDLLOVERRIDES=" ALWAYS : "WINEDLLOVERRIDES=" LEAN ALWAYS;
+    /* WINEDLLOVERRIDES, by the name that hide.sh has given it. */
+    environment[count++] = full ? "=INEDLLOVERRIDES=" ALWAYS : "=INEDLLOVERRIDES=" LEAN ALWAYS;
+    if (full) {
+        /* For wineboot, which looks for these two by functions that know no name with "=". */
+        environment[count++] = "WINEDATADIR=\\??\\unix\\usr\\share\\wine";
+        environment[count++] = "WINECONFIGDIR=\\??\\unix" "\\c";
+    }
     environment[count] = NULL;
     return environment;
 }
@@ -252,18 +287,25 @@ static void raise_event(const char *number, char **environment, const sigset_t *
     start_wine((char *[]){ WINE, LAUNCHER, "/event", (char *)number, NULL }, environment, mask);
 }
 
-/* Waits for the launcher, turning signals into console events meanwhile. */
+/*
+ * Waits for the launcher, turning signals into console events meanwhile. On Windows cmd waits for its program after a
+ * Ctrl-C; Wine's cmd would end at once and with it the container, so it gets the event only when it alone is left.
+ */
 static void wait_for(pid_t launcher, char **environment, const sigset_t *signals, const sigset_t *mask)
 {
+    const struct timespec tick = { 0, 100 * 1000 * 1000 };
+    int interrupted = 0, idle_ticks = 0;
+
     for (;;) {
-        int signal;
+        int signal = interrupted ? sigtimedwait(signals, NULL, &tick) : sigwaitinfo(signals, NULL);
         pid_t ended;
 
-        sigwait(signals, &signal);
         switch (signal) {
         case SIGTERM:
         case SIGINT:
-            each_process(send_ctrl_c);
+            interrupted = 1;
+            if (programs_left()) each_process(interrupt_program);
+            else each_process(interrupt_cmd);
             break;
         case SIGQUIT:
             raise_event("1", environment, mask);
@@ -275,6 +317,9 @@ static void wait_for(pid_t launcher, char **environment, const sigset_t *signals
             while ((ended = waitpid(-1, NULL, WNOHANG)) > 0)
                 if (ended == launcher) return;
             break;
+        default: /* a tick: cmd gets one to go on by itself after its program */
+            idle_ticks = programs_left() ? 0 : idle_ticks + 1;
+            if (idle_ticks == 2) each_process(interrupt_cmd);
         }
     }
 }

@@ -83,17 +83,19 @@ static void write_answer(const char *word, DWORD number)
 
 /* ---- environment -------------------------------------------------------------------------------------------- */
 
-/* Variables that init needs for Wine and that Windows does not have. */
+/* Variables that init or Wine itself needs and that a Windows container does not have. */
 static BOOL is_foreign(const WCHAR *name)
 {
     static const WCHAR *const foreign[] = {
-        L"HOME=", L"USER=", L"LANG=", L"XDG_RUNTIME_DIR=", L"SHELL=", L"LOGNAME=", L"PWD=",
+        L"HOME=", L"USER=", L"LANG=", L"XDG_RUNTIME_DIR=", L"WINE", L"=INE", L"winsysdir=",
+        L"CLIENTNAME=", L"SESSIONNAME=", L"LOGONSERVER=",
     };
 
-    if (name[0] == 'W' && name[1] == 'I' && name[2] == 'N' && name[3] == 'E') return TRUE;
-    for (unsigned i = 0; i < ARRAYSIZE(foreign); i++)
-        if (CompareStringOrdinal(name, lstrlenW(foreign[i]), foreign[i], lstrlenW(foreign[i]), FALSE) == CSTR_EQUAL)
-            return TRUE;
+    for (unsigned i = 0; i < ARRAYSIZE(foreign); i++) {
+        const WCHAR *a = name, *b = foreign[i];
+        while (*b && *a == *b) a++, b++;
+        if (!*b) return TRUE;
+    }
     return FALSE;
 }
 
@@ -119,10 +121,17 @@ static void set_expanded(const WCHAR *name, const WCHAR *text)
     SetEnvironmentVariableW(name, value);
 }
 
-/* What logging on sets on Windows; Wine's wineboot does it only when it runs, which is not in lean mode. */
+/*
+ * What logging on sets on Windows; Wine's wineboot does it only when it runs, which is not in lean mode.
+ * The first four Wine knows too, but in lower case.
+ */
 static void set_profile_variables(const WCHAR *user)
 {
     static const WCHAR *const profile[][2] = {
+        { L"SystemRoot", L"C:\\Windows" },
+        { L"windir", L"C:\\Windows" },
+        { L"ComSpec", L"C:\\Windows\\system32\\cmd.exe" },
+        { L"PUBLIC", L"C:\\Users\\Public" },
         { L"USERPROFILE", L"C:\\Users\\%USERNAME%" },
         { L"APPDATA", L"%USERPROFILE%\\AppData\\Roaming" },
         { L"LOCALAPPDATA", L"%USERPROFILE%\\AppData\\Local" },

@@ -6,10 +6,18 @@ builtin=/usr/lib/x86_64-linux-gnu/wine/x86_64-windows
 drive=/c/drive_c
 export USER=ContainerAdministrator HOME=/oriel/home LANG=C.UTF-8 XDG_RUNTIME_DIR=/tmp
 export WINEPREFIX=/c WINEDEBUG=-all WINEDLLOVERRIDES='mscoree,mshtml,winemenubuilder.exe='
+wine() {
+  /usr/lib/wine/wine64 "$@"
+}
 
-/usr/lib/wine/wine64 wineboot --init
+wine wineboot --init
 /usr/lib/wine/wineserver64 -w
-/usr/lib/wine/wine64 regedit /S 'Z:\build\settings.reg'
+wine regedit /S 'Z:\build\settings.reg'
+environment='HKLM\System\CurrentControlSet\Control\Session Manager\Environment'
+wine reg delete "$environment" /v PATH /f
+wine reg add "$environment" /v Path /t REG_EXPAND_SZ /f \
+  /d '%SystemRoot%\system32;%SystemRoot%;%SystemRoot%\System32\Wbem;%SystemRoot%\System32\WindowsPowerShell\v1.0\'
+wine reg add "$environment" /v PATHEXT /f /d '.COM;.EXE;.BAT;.CMD;.VBS;.VBE;.JS;.JSE;.WSF;.WSH;.MSC'
 # Without the wait the registry is not on disk yet.
 /usr/lib/wine/wineserver64 -w
 
@@ -36,6 +44,9 @@ for stub in "$powershell" "$drive/windows/system32/pwsh.exe" "$drive/windows/sys
     "$drive/windows/system32/w3wp.exe"; do
   cp /build/stub.exe "$stub"
 done
+
+# Only now: hidden variables would keep wineboot from making a prefix.
+sh /build/hide.sh /out/usr/lib/x86_64-linux-gnu/wine
 
 mkdir -p /out/oriel/run /out/oriel/anchor
 cp -a /c /out/

@@ -132,7 +132,8 @@ static int search(const char *name, const char *directory, const struct pairs *r
 
 static unsigned missing(const char *name, const char *directory)
 {
-    char *full = windows_path(name[1] == ':' || *name == '\\' || *name == '/' ? name : join(join(directory, "\\"), name));
+    int is_full = name[1] == ':' || *name == '\\' || *name == '/';
+    char *full = windows_path(is_full ? name : join(join(directory, "\\"), name));
     struct stat status;
 
     if (!strpbrk(name, "\\/")) return ERROR_FILE_NOT_FOUND;

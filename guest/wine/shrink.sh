@@ -17,7 +17,8 @@ find . -type f -print0 | xargs -0 -n 64 x86_64-w64-mingw32-strip 2>/dev/null || 
 
 cd ../x86_64-unix
 rm -f *.a opencl.so opengl32.so gphoto2.so sane.so wineusb.so winebus.so winegstreamer.so winepulse.so winealsa.so \
-  winewayland.so winex11.so winevulkan.so winscard.so wpcap.so capi2032.so kerberos.so avicap32.so ctapi32.so localspl.so
+  winewayland.so winex11.so winevulkan.so winscard.so wpcap.so capi2032.so kerberos.so avicap32.so ctapi32.so \
+  localspl.so winedmo.so qcap.so winebth.so wineps.so
 
 mkdir -p /out/usr/lib/x86_64-linux-gnu /out/usr/lib/wine /out/usr/share/wine /out/usr/share/doc
 cp -a "$wine" /out/usr/lib/x86_64-linux-gnu/
@@ -34,8 +35,8 @@ for object in "$wine"/x86_64-unix/*.so /usr/lib/wine/wine64 /usr/lib/wine/winese
 done | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p' | sort -u > /tmp/libraries
 for library in $loaded $(cat /tmp/libraries); do
   real=$(readlink -f "$library")
-  # What glibc brings is in every Debian base already.
-  case $(dpkg -S "$real" 2>/dev/null || true) in libc6:*) continue ;; esac
+  # What glibc brings is in every Debian base already; fontconfig complains on stderr when it has no configuration.
+  case $(dpkg -S "$real" 2>/dev/null || true) in libc6:* | libfontconfig1:*) continue ;; esac
   cp -a "$real" /out/usr/lib/x86_64-linux-gnu/
   name=$(basename "$library")
   [ "$name" = "$(basename "$real")" ] || ln -sf "$(basename "$real")" "/out/usr/lib/x86_64-linux-gnu/$name"
