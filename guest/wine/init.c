@@ -106,12 +106,16 @@ static int read_small(const char *path, char *text, size_t room)
     return 1;
 }
 
-/* Calls ACTION for every other process of the container with the name that the kernel keeps (15 bytes). */
+/*
+ * Calls ACTION for every other process of the container with the name that the kernel keeps (15 bytes). Wine takes it
+ * from the command line, so it comes with or without .exe; here always without.
+ */
 static void each_process(void (*action)(pid_t pid, const char *name))
 {
     DIR *processes = opendir("/proc");
     struct dirent *entry;
     char path[64], name[32];
+    size_t length;
 
     if (!processes) return;
     while ((entry = readdir(processes))) {
@@ -120,6 +124,8 @@ static void each_process(void (*action)(pid_t pid, const char *name))
         snprintf(path, sizeof(path), "/proc/%d/comm", pid);
         if (!read_small(path, name, sizeof(name))) continue;
         name[strcspn(name, "\n")] = 0;
+        length = strlen(name);
+        if (length > 4 && !strcasecmp(name + length - 4, ".exe")) name[length - 4] = 0;
         action(pid, name);
     }
     closedir(processes);
@@ -141,8 +147,7 @@ static int is_windows(pid_t pid)
 static int is_service(const char *name)
 {
     static const char *const names[] = {
-        "launcher.exe", "services.exe", "winedevice.exe", "plugplay.exe", "svchost.exe", "rpcss.exe",
-        "explorer.exe", "conhost.exe", "wineboot.exe",
+        "launcher", "services", "winedevice", "plugplay", "svchost", "rpcss", "explorer", "conhost", "wineboot",
     };
 
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
@@ -152,7 +157,7 @@ static int is_service(const char *name)
 
 static int is_cmd(const char *name)
 {
-    return !strcasecmp(name, "cmd.exe");
+    return !strcasecmp(name, "cmd");
 }
 
 /* Wine turns SIGINT into a Ctrl-C event of the one process that gets it, so each program gets its own. */
@@ -383,8 +388,8 @@ static int run(int count, char **encoded)
     wait_for(launcher, environment, &signals, &mask);
     status = conclude();
     if (!is_exec) {
+        each_process(kill_windows); /* first, for a program that loses its server complains on stderr */
         end_wineserver();
-        each_process(kill_windows);
     }
     return status;
 }

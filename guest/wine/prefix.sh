@@ -45,6 +45,9 @@ for stub in "$powershell" "$drive/windows/system32/pwsh.exe" "$drive/windows/sys
   cp /build/stub.exe "$stub"
 done
 
+rm -f "$drive/windows/system32/setx.exe"
+cp /build/setx.exe "$drive/windows/system32/"
+
 # Only now: hidden variables would keep wineboot from making a prefix.
 sh /build/hide.sh /out/usr/lib/x86_64-linux-gnu/wine
 

@@ -12,7 +12,7 @@ rm -rf ../i386-windows *.a \
   xaudio* x3daudio* xactengine* xapofx* dsound* dmusic* dmime* dmband* dmcompos* dmloader* dmscript* dmstyle* dmsynth* \
   dinput* dplay* dpn* dpvoice* xinput* winegstreamer* winebus* wineusb* winehid* winexinput* hidclass* \
   winex11* winewayland* winepulse* winealsa* wineoss* gphoto2* sane* wiaservc* winscard* wpcap* capi2032* \
-  light.msstyles winedbg* winecfg* taskmgr* winemine* wordpad* notepad* iexplore* powershell.exe
+  light.msstyles winedbg* winecfg* taskmgr* winemine* wordpad* notepad* iexplore* powershell.exe setx.exe
 find . -type f -print0 | xargs -0 -n 64 x86_64-w64-mingw32-strip 2>/dev/null || true
 
 cd ../x86_64-unix
