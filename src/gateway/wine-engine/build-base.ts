@@ -7,9 +7,12 @@ import { lookUpImage } from './windows-images.ts'
 
 /**
  * The Windows image that a FROM or `COPY --from` names. One of Microsoft's bases is made from the Wine base when it is not
- * there yet; any other must be on the engine. Throws a Refusal for a Linux image and for one that is not to be had.
+ * there yet; any other must be on the engine. Throws a Refusal for a Linux image and for one that is not to be had;
+ * with `pull` that is every image but the bases.
  */
-export async function lookupBase(context: WineContext, reference: string): Promise<Base> {
+export async function lookupBase(context: WineContext, reference: string, pull = false): Promise<Base> {
+  // A base is as new as Oriel itself; any other would have to come from a registry, even when it is here.
+  if (pull) baseOf(reference)
   let found = await lookUpImage(context, reference)
   if (found === undefined) {
     await materialise(context, reference, baseOf(reference))

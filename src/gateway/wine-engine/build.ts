@@ -57,7 +57,7 @@ async function build(
     const state: { translation?: Translation; failure?: Error } = {}
     const filter = new ContextFilter(wanted.dockerfile, async text => {
       const translation = await translate(text, {
-        lookup: reference => lookupBase(context, reference),
+        lookup: reference => lookupBase(context, reference, wanted.pull),
         buildArgs: wanted.buildArgs,
         labels: wanted.labels,
         target: wanted.target,

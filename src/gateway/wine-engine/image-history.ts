@@ -27,20 +27,30 @@ function baseRows(rows: readonly Json[], image: WindowsImage): Json[] {
   ]
 }
 
-/** One row a Dockerfile instruction; the engine's rows lend time and size, in their order, to those that made a layer. */
+/**
+ * One row a Dockerfile instruction. Those that make a layer get time and size from the engine's rows: in order, each from
+ * the next row of its kind and what a translation needed before that.
+ */
 function buildRows(rows: readonly Json[], image: WindowsImage): Json[] {
-  const layers = rows.filter(row => numberOf(row.Size) > 0)
-  const last = rows.at(-1) ?? {}
-  const makers = image.history.filter(({ empty }) => !empty).length
-  let used = 0
-  return image.history.map(({ created_by, empty }) => {
-    if (empty) return { ...last, Id: '<missing>', Tags: null, Comment: '', CreatedBy: created_by, Size: 0 }
-    used += 1
-    // Where a translation needed more layers than the Dockerfile has, the last instruction carries the rest.
-    const mine = used === makers ? layers.slice(used - 1) : layers.slice(used - 1, used)
-    const row = mine.at(-1) ?? last
-    return { ...row, Id: '<missing>', Tags: null, Comment: '', CreatedBy: created_by, Size: sizeOf(mine) }
+  let at = 0
+  const shown = image.history.map(({ created_by, empty }): Json => {
+    const found = empty
+      ? -1
+      : rows.findIndex((row, index) => index >= at && kindOf(row.CreatedBy) === kindOf(created_by))
+    const mine = found < 0 ? [] : rows.slice(at, found + 1)
+    at = Math.max(at, found + 1)
+    const template = mine.at(-1) ?? rows[Math.min(at, rows.length - 1)] ?? {}
+    return { ...template, Id: '<missing>', Tags: null, Comment: '', CreatedBy: created_by, Size: sizeOf(mine) }
   })
+  const last = shown.pop()
+  return last === undefined ? [] : [...shown, { ...last, Size: numberOf(last.Size) + sizeOf(rows.slice(at)) }]
+}
+
+/** The instruction behind a row, as the classic builder and BuildKit write it; a row without a known name is a RUN. */
+function kindOf(createdBy: unknown): string {
+  return (
+    /^(?:\S+ .*#\(nop\) +)?(COPY|ADD|WORKDIR|LABEL)\b/.exec(stringOf(createdBy))?.[1]?.replace('ADD', 'COPY') ?? 'RUN'
+  )
 }
 
 function sizeOf(rows: readonly Json[]): number {

@@ -72,6 +72,8 @@ function windowsConfig(engine: Json, windows: WindowsConfig, labels: Record<stri
   return {
     ...without(engine, windowsFields),
     ...windows,
+    // The parent's id, which for a base is the Wine base's.
+    ...(engine.Image === undefined ? {} : { Image: '' }),
     Env: windows.Env ?? [],
     Labels: labelsOrNull({ ...windows.Labels, ...labels })
   }

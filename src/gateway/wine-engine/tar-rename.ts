@@ -70,14 +70,24 @@ export function renameEntries(source: Readable, rename: (name: string) => string
     const pax = Object.fromEntries(records.filter(([key]) => key !== 'path' && key !== 'linkpath'))
     const isHardLink = header.type === 'link' && typeof header.linkname === 'string'
     const linkname = isHardLink ? rename(header.linkname ?? '') : header.linkname
-    const renamed = { ...header, name: rename(header.name), linkname, pax }
+    const renamed = {
+      ...header,
+      name: rename(header.name),
+      linkname,
+      pax: Object.keys(pax).length > 0 ? pax : undefined
+    }
     const entry = to.entry(renamed as Parameters<typeof to.entry>[0], next)
     stream.on('error', (error: Error) => to.destroy(error))
+    // It fails with the whole, which says so.
+    entry.on('error', () => {})
     stream.pipe(entry)
   })
   from.on('finish', () => to.finalize())
   from.on('error', (error: Error) => to.destroy(error))
   source.on('error', error => from.destroy(error))
+  source.on('close', () => {
+    if (!source.readableEnded) from.destroy(new Error('the tar was cut off'))
+  })
   source.pipe(from)
   const renamed = new PassThrough({ highWaterMark: 256 * 1024 })
   // An error reaches the reader through the stream itself.

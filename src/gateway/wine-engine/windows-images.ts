@@ -1,9 +1,9 @@
-import { EngineError } from '#docker/engine.ts'
 import { joinTarget } from '#gateway/routes.ts'
 import { knownBase, splitReference } from '#image/bases.ts'
 import { IMAGE_LABEL, type WindowsImage, windowsImageOf } from '#image/windows-config.ts'
 import type { WineContext } from './context.ts'
 import { type Json, objectOf, objectsOf, stringsOf } from './json.ts'
+import { getIfThere } from './ownership.ts'
 import { Refusal } from './refusal.ts'
 
 /** An image on the engine that is a Windows image: the engine's `inspect` and the Windows side of it. */
@@ -46,17 +46,15 @@ export async function lookUpImage(
   name: string,
   version = ''
 ): Promise<FoundImage | 'linux' | undefined> {
-  const real = engineImageName(name)
-  if (isHidden(real)) return 'linux'
-  let inspect: Json
-  try {
-    inspect = objectOf(await context.engine.json('GET', joinTarget(version, `/images/${encodeName(real)}/json`)))
-  } catch (error) {
-    if (error instanceof EngineError && error.status === 404) return undefined
-    throw error
+  // An engine with containerd's image store has digests of its own, so the name itself comes first.
+  for (const real of new Set([name, engineImageName(name)])) {
+    if (isHidden(real)) return 'linux'
+    const inspect = await getIfThere(context, joinTarget(version, `/images/${encodeName(real)}/json`))
+    if (inspect === undefined) continue
+    const windows = windowsImageOf(stringsOf(objectOf(inspect.Config).Labels))
+    return windows === undefined ? 'linux' : { inspect, windows, name: real }
   }
-  const windows = windowsImageOf(stringsOf(objectOf(inspect.Config).Labels))
-  return windows === undefined ? 'linux' : { inspect, windows, name: real }
+  return undefined
 }
 
 /** The Windows images on the engine, as its list has them. */

@@ -55,7 +55,7 @@ export const METADATA: Record<string, (stage: Stage, instruction: Instruction, s
     stage.note(` USER ${user}`)
   },
 
-  EXPOSE(stage, instruction, step) {
+  EXPOSE(stage, instruction) {
     const words = parseList(instruction.rest)
     if (words.length === 0) throw parseFault(instruction.line, 'EXPOSE requires at least one argument')
     const ports = words.flatMap(word => expandWords(word, stage.escapeToken, stage.lookup)).flatMap(parsePort)
@@ -63,8 +63,6 @@ export const METADATA: Record<string, (stage: Stage, instruction: Instruction, s
       ...stage.config.ExposedPorts,
       ...Object.fromEntries(ports.map(port => [port, {}]))
     }
-    // The engine needs them for `-P`.
-    if (ports.length > 0) stage.emit(step, `EXPOSE ${ports.join(' ')}`)
     stage.note(` EXPOSE ${ports.join(' ')}`)
   },
 

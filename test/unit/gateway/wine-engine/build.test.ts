@@ -208,6 +208,7 @@ describe('is refused', () => {
     ],
     ['a Linux image', '', { Dockerfile: 'FROM debian/x' }, 400, 'image operating system "linux" cannot be used'],
     ['an image that is not there', '', { Dockerfile: 'FROM nope/x:1' }, 404, 'pull of nope/x:1'],
+    ['an image of its own that is to be pulled', '?pull=1', { Dockerfile: good }, 404, 'pull of win/base:1'],
     ['no Dockerfile', '', { a: 'b' }, 500, 'Cannot locate specified Dockerfile: Dockerfile'],
     ['an empty one', '', { Dockerfile: '' }, 400, 'the Dockerfile (Dockerfile) cannot be empty'],
     ['Hyper-V', '?isolation=hyperv', { Dockerfile: good }, 400, 'Hyper-V'],

@@ -98,6 +98,16 @@ describe('inspect', () => {
     expect(await refusalOf(open.client.json('GET', `/images/${name}/json`))).toEqual({ status: 404, message })
   })
 
+  test("takes a digest of the engine's own, and one that only stands for a base", async () => {
+    const digest = `sha256:${'1'.repeat(64)}`
+    open = await stage({
+      [`GET /images/nanoserver@${digest}/json`]: engine,
+      'GET /images/nanoserver:ltsc2022/json': { ...engine, Id: 'sha256:other' }
+    })
+    expect(await open.client.json('GET', `/images/nanoserver@${digest}/json`)).toMatchObject({ Id: 'sha256:abc' })
+    expect(await open.client.json('GET', '/images/nanoserver@sha256:22/json')).toMatchObject({ Id: 'sha256:other' })
+  })
+
   test('takes a name with slashes', async () => {
     open = await stage({ 'GET /images/mcr.microsoft.com/windows/nanoserver:ltsc2019/json': engine })
     const shown = await open.client.json('GET', '/v1.41/images/mcr.microsoft.com/windows/nanoserver:ltsc2019/json')
@@ -139,6 +149,24 @@ describe('history', () => {
   test('adds what a translation made besides to the last instruction', () => {
     const extra = [{ Id: 'x', CreatedBy: 'more', Size: 5 }, ...rows]
     expect(windowsHistory(extra, built)[0]).toMatchObject({ Size: 35 })
+  })
+
+  test('gives each instruction the size of its own kind of layer', () => {
+    const nop = '/bin/sh -c #(nop)'
+    const made = [
+      { CreatedBy: 'COPY x /c/drive_c/x # buildkit', Size: 7 },
+      { CreatedBy: '/oriel/init run QQ==', Size: 30 },
+      { CreatedBy: `${nop} COPY file:1 in /c/drive_c/app`, Size: 20 },
+      { CreatedBy: '/oriel/init anchor 1 C:\\app', Size: 1 },
+      { CreatedBy: `${nop} WORKDIR /c/drive_c/app`, Size: 0 },
+      ...rows.slice(3)
+    ]
+    const history = ['#(nop) WORKDIR C:\\app', '#(nop) COPY a in C:\\app', 'RUN x', '#(nop) ADD x C:\\x'].map(text => ({
+      created_by: `cmd /S /C ${text}`,
+      empty: false
+    }))
+    const sizes = windowsHistory(made, { ...nano, history }).map(({ Size }) => Size)
+    expect(sizes).toEqual([7, 30, 21, 0, 0, 400])
   })
 
   test('of no rows is empty of sizes', () => {
