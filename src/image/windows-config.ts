@@ -47,12 +47,21 @@ export function userLabels(labels: Record<string, string> | null | undefined): R
   return Object.fromEntries(Object.entries(labels ?? {}).filter(([name]) => !name.startsWith(LABEL_PREFIX)))
 }
 
+/** Whether the parts are there that everyone reads: a label can be anybody's. */
+function isWindowsImage(value: unknown): value is WindowsImage {
+  if (typeof value !== 'object' || value === null) return false
+  const { config, osVersion, folders, history } = value as Partial<Record<keyof WindowsImage, unknown>>
+  const complete = typeof config === 'object' && config !== null && typeof osVersion === 'string'
+  return complete && Array.isArray(folders) && Array.isArray(history)
+}
+
 /** Reads the Windows side of an image from its labels; undefined for a Linux image or a damaged label. */
 export function windowsImageOf(labels: Record<string, string> | null | undefined): WindowsImage | undefined {
   const json = labels?.[IMAGE_LABEL]
   if (json === undefined) return undefined
   try {
-    return JSON.parse(json) as WindowsImage
+    const value: unknown = JSON.parse(json)
+    return isWindowsImage(value) ? value : undefined
   } catch {
     return undefined
   }

@@ -15,18 +15,29 @@ const freshMs = 30_000
 /** A living engine answers `/version` in milliseconds; beyond this it counts as gone. */
 export const QUICK_MS = 5_000
 
-/** Gives the engine's facts, asked for at most every half minute. Rejects when the engine cannot be reached. */
+/**
+ * Gives the engine's facts. Only the first request waits for them; when they have grown old they are asked for anew while
+ * the old ones serve. Rejects when the engine cannot be reached and nothing is known yet.
+ */
 export function engineFacts(engine: Engine, now: () => number = Date.now): () => Promise<EngineFacts> {
-  let known: { at: number; facts: Promise<EngineFacts> } | undefined
-  return () => {
-    if (known !== undefined && now() - known.at < freshMs) return known.facts
-    const asked = { at: now(), facts: ask(engine) }
-    known = asked
-    asked.facts.catch(() => {
-      // The next request asks again: the engine may be back.
-      if (known === asked) known = undefined
-    })
-    return asked.facts
+  let known: { at: number; facts: EngineFacts } | undefined
+  let asking: Promise<EngineFacts> | undefined
+  const renew = (): Promise<EngineFacts> => {
+    asking ??= ask(engine)
+      .then(facts => {
+        known = { at: now(), facts }
+        return facts
+      })
+      .finally(() => {
+        asking = undefined
+      })
+    return asking
+  }
+  return async () => {
+    if (known === undefined) return await renew()
+    // An engine that is gone says so to the request itself.
+    if (now() - known.at >= freshMs) renew().catch(() => {})
+    return known.facts
   }
 }
 

@@ -1,4 +1,4 @@
-import { userLabels, type WindowsConfig } from '#image/windows-config.ts'
+import { userLabels, type WindowsConfig, windowsImageOf } from '#image/windows-config.ts'
 import { DOCKER_ROOT } from './identity.ts'
 import { type Json, objectOf, objectsOf, stringOf, stringsOf, without } from './json.ts'
 import { compareVersions } from './version.ts'
@@ -6,8 +6,10 @@ import { type FoundImage, isHidden } from './windows-images.ts'
 
 /** A row of the image list without what is Oriel's own. */
 export function windowsSummary(row: Json): Json {
+  const windows = windowsImageOf(stringsOf(row.Labels))
   return {
     ...row,
+    ...(row.ParentId === undefined || windows?.history.length !== 0 ? {} : { ParentId: '' }),
     RepoTags: shownTags(row.RepoTags),
     Labels: labelsOrNull(stringsOf(row.Labels)),
     ...(row.Descriptor === undefined ? {} : { Descriptor: windowsDescriptor(objectOf(row.Descriptor)) }),

@@ -23,4 +23,7 @@ test('a Linux image and a damaged label have no Windows side', () => {
   expect(windowsImageOf({})).toBeUndefined()
   expect(windowsImageOf(undefined)).toBeUndefined()
   expect(windowsImageOf({ 'dev.oriel.image': '{"config":' })).toBeUndefined()
+  expect(windowsImageOf({ 'dev.oriel.image': '{}' })).toBeUndefined()
+  expect(windowsImageOf({ 'dev.oriel.image': 'null' })).toBeUndefined()
+  expect(windowsImageOf({ 'dev.oriel.image': '{"config":{},"osVersion":"10.0","folders":[]}' })).toBeUndefined()
 })

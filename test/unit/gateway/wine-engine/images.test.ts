@@ -40,7 +40,8 @@ describe('the list', () => {
     })
   })
 
-  test('never shows the name of the Wine base', () => {
+  test('never shows the name or the id of the Wine base', () => {
+    expect(windowsSummary({ Labels: labels, ParentId: 'sha256:wine' })).toMatchObject({ ParentId: '' })
     expect(windowsSummary({ RepoTags: ['oriel/wine:ltsc2022', 'a:1'], Labels: null })).toEqual({
       RepoTags: ['a:1'],
       Labels: null
