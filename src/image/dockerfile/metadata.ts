@@ -39,8 +39,8 @@ export const METADATA: Record<string, (stage: Stage, instruction: Instruction, s
       throw new DockerfileFault(`Windows does not support WORKDIR with a path not on the system drive (C:)`)
     }
     stage.config.WorkingDir = path
-    stage.makeFolder(step, path)
-    stage.note(`WORKDIR ${path}`, false)
+    const layer = stage.makeFolder(step, path)
+    stage.note(`WORKDIR ${path}`, !layer)
   },
 
   USER(stage, instruction) {

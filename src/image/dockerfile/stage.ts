@@ -89,13 +89,14 @@ export class Stage {
     this.lines.push({ text, step, shown })
   }
 
-  /** Makes a folder where it is not known to be there. */
-  makeFolder(step: number, path: string): void {
-    if (this.folders.has(path)) return
+  /** Makes a folder where it is not known to be there; true when that took a layer. */
+  makeFolder(step: number, path: string): boolean {
+    if (this.folders.has(path)) return false
     const { linux, certain } = this.folders.locate(path)
     // The engine makes a WORKDIR without starting a container.
     this.emit(step, certain ? `WORKDIR ${literalWord(linux)}` : jsonLine('RUN', [INIT, 'mkdir', path]))
     this.folders.add(path, !certain)
+    return true
   }
 
   /** Notes an instruction that makes no layer of its own in `docker history`. */
