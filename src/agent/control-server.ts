@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs'
-import { unlink } from 'node:fs/promises'
+import { chmod, unlink } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
 import { Fault } from '#lib/fault.ts'
 import { type AgentReply, type AgentRequest, agentStatus } from './control.ts'
@@ -32,6 +32,8 @@ export async function serveControl(
     await unlink(path)
     await listen(server, path)
   }
+  // Connecting needs the right to write; the mask of the process leaves a useless x.
+  await chmod(path, 0o600)
   const inode = inodeOf(path)
   const owned = () => inodeOf(path) === inode
   return {

@@ -22,6 +22,7 @@ export class EngineMonitor {
   readonly #log: Log
   #health: Health = { ok: false, why: 'not asked yet' }
   #at = 0
+  #looking: Promise<Health> | undefined
 
   /** `gateway` is the machine's own socket as a client sees it, `engine` what is behind it. */
   constructor(gateway: Engine, engine: Engine, log: Log) {
@@ -32,12 +33,24 @@ export class EngineMonitor {
 
   /** The health now. Never rejects; takes at most some 6 s. */
   async health(): Promise<Health> {
-    if (this.#health.ok && Date.now() - this.#at < FRESH_MS && (await this.#takesConnections())) return this.#health
-    return this.look()
+    const known = this.#health
+    if (!known.ok || Date.now() - this.#at > FRESH_MS) return this.look()
+    // Tells a dead engine at once, in less time than it takes one to answer.
+    return this.#connect().then(
+      () => known,
+      () => this.look()
+    )
   }
 
   /** Asks the engine and the gateway. Never rejects; takes at most some 4 s. */
-  async look(): Promise<Health> {
+  look(): Promise<Health> {
+    this.#looking ??= this.#look().finally(() => {
+      this.#looking = undefined
+    })
+    return this.#looking
+  }
+
+  async #look(): Promise<Health> {
     const before = this.#health
     this.#health = await this.#ask()
     this.#at = Date.now()
@@ -48,21 +61,16 @@ export class EngineMonitor {
     return this.#health
   }
 
-  // Tells a dead engine at once. A connection by ssh takes longer than asking on one that is there.
-  async #takesConnections(): Promise<boolean> {
+  /** Rejects when the engine takes no new connection, as every request of a client needs one. */
+  async #connect(): Promise<void> {
     const { endpoint } = this.#engine
-    if (endpoint.kind === 'ssh') return true
-    try {
-      const stream = await dial(endpoint, PROBE_MS)
-      stream.destroy()
-      return true
-    } catch {
-      return false
-    }
+    // By ssh it takes longer than asking on a connection that is there.
+    if (endpoint.kind !== 'ssh') (await dial(endpoint, PROBE_MS)).destroy()
   }
 
   async #ask(): Promise<Health> {
     try {
+      await this.#connect()
       // The engine first: its failure says why, where the gateway's could only say that.
       await this.#engine.json('GET', '/version', undefined, limit())
       const seen = await this.#gateway.json<Version>('GET', '/version', undefined, limit())

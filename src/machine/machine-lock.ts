@@ -1,6 +1,7 @@
 import { withLock } from '#lib/lock.ts'
+import type { LockHolder } from '#lib/lock-holder.ts'
 import type { Report } from '#lib/progress.ts'
-import { machinePaths } from './paths.ts'
+import { engineLock, machinePaths } from './paths.ts'
 
 /** What every verb is given. */
 export interface MachineRequest {
@@ -20,19 +21,29 @@ export function lockMachine<T>(
   limitMs: number,
   work: (signal: AbortSignal) => Promise<T>
 ): Promise<T> {
-  const { name, env, signal, report } = request
-  return withLock(
-    machinePaths(name, env).lock,
-    {
-      doing: `oriel ${verb} ${name}`,
-      limitMs,
-      signal,
-      onWait: holder =>
-        report({
-          type: 'notice',
-          text: `Waiting for ${holder === undefined ? 'another command' : `"${holder.doing}" (process ${holder.pid})`}, which works on this machine.`
-        })
-    },
-    work
-  )
+  return lock(request, machinePaths(request.name, request.env).lock, `oriel ${verb} ${request.name}`, limitMs, work)
+}
+
+/** Taken while an engine is being prepared, which several machines may share. */
+export function lockEngine<T>(
+  request: MachineRequest,
+  url: string,
+  limitMs: number,
+  work: (signal: AbortSignal) => Promise<T>
+): Promise<T> {
+  return lock(request, engineLock(url, request.env), `oriel up ${request.name}`, limitMs, work)
+}
+
+function lock<T>(
+  { signal, report }: MachineRequest,
+  path: string,
+  doing: string,
+  limitMs: number,
+  work: (signal: AbortSignal) => Promise<T>
+): Promise<T> {
+  const onWait = (holder: LockHolder | undefined) => {
+    const who = holder === undefined ? 'another command' : `"${holder.doing}" (process ${holder.pid})`
+    report({ type: 'notice', text: `Waiting for ${who}, which works on the same.` })
+  }
+  return withLock(path, { doing, limitMs, signal, onWait }, work)
 }

@@ -75,6 +75,11 @@ export function machinePaths(name: string, env: NodeJS.ProcessEnv): MachinePaths
   }
 }
 
+/** Lock of an engine that machines share. No machine can have such a name. */
+export function engineLock(url: string, env: NodeJS.ProcessEnv): string {
+  return join(orielHome(env), 'locks', `.engine-${shortHash(url)}`)
+}
+
 /** True when a unix socket can be bound at this path on this system. */
 export function fitsSocket(path: string): boolean {
   return Buffer.byteLength(path) <= SOCKET_PATH_BYTES

@@ -8,7 +8,7 @@ import { Fault, messageOf } from '#lib/fault.ts'
 import { poll } from '#lib/wait.ts'
 import { startContainers } from './containers.ts'
 import { checkContext, ensureContext, switchContext } from './context.ts'
-import { lockMachine, type MachineRequest } from './machine-lock.ts'
+import { lockEngine, lockMachine, type MachineRequest } from './machine-lock.ts'
 import { contextName, type MachinePaths, machinePaths } from './paths.ts'
 import { formatSpec, type MachineSpec, parseSpec, recordedEngine } from './spec.ts'
 import type { MachineState } from './state.ts'
@@ -78,9 +78,11 @@ export async function upLocked(request: UpRequest): Promise<UpResult> {
     const text = formatSpec({ driver: driver.name, engine: reference }, name, specText)
     if (text !== specText) await writeFileAtomic(paths.spec, text)
     for (const step of driver.stages) {
-      await stage(request, step.name, async work => {
-        return [await step.run(reference, { ...work, logFile: paths.buildLog }), undefined]
-      })
+      await lockEngine(request, reference.url, LOCK_MS, held =>
+        stage({ ...request, signal: held }, step.name, async work => {
+          return [await step.run(reference, { ...work, logFile: paths.buildLog }), undefined]
+        })
+      )
     }
     const fresh = await startAgent(request, paths, reference)
     await stage(request, 'context', async () => [

@@ -1,6 +1,7 @@
 import { createWriteStream, type WriteStream } from 'node:fs'
 import { PassThrough, type Readable } from 'node:stream'
 import { finished } from 'node:stream/promises'
+import { stripVTControlCharacters } from 'node:util'
 import { pack } from 'tar-stream'
 import { type Engine, EngineError } from '#docker/engine.ts'
 import type { DriverWork } from '#driver/driver.ts'
@@ -46,12 +47,13 @@ export async function buildBases(engine: Engine, files: readonly GuestFile[], wo
   const log = createWriteStream(work.logFile, { mode: 0o600 })
   // A log that cannot be written must not fail the build.
   log.on('error', () => undefined)
+  const steps = new Set<string>()
   try {
     let network: string | undefined
     for (const [at, { tag }] of RELEASES.entries()) {
       const former = await imageId(engine, tag, work.signal)
       const build = (mode: string | undefined) =>
-        buildOne(engine, files, { ...work, hash, log, release: tag, at, network: mode })
+        buildOne(engine, files, { ...work, hash, log, steps, release: tag, at, network: mode })
       try {
         await build(network)
       } catch (error) {
@@ -69,6 +71,7 @@ export async function buildBases(engine: Engine, files: readonly GuestFile[], wo
       }
       await removeFormer(engine, former, tag, work.signal)
     }
+    await removeSteps(engine, steps, work.signal)
   } finally {
     log.end()
     await finished(log).catch(() => undefined)
@@ -110,6 +113,8 @@ class BuildFailure extends Error {
 interface OneBuild extends BuildWork {
   hash: string
   log: WriteStream
+  /** Gets the ids of the images that the engine made for single steps. */
+  steps: Set<string>
   release: string
   at: number
   network: string | undefined
@@ -142,6 +147,8 @@ async function buildOne(engine: Engine, files: readonly GuestFile[], build: OneB
       build.log.write(text.endsWith('\n') ? text : `${text}\n`)
       output = (output + text).slice(-16_384)
       if (message.error !== undefined) throw new BuildFailure(message.error, output)
+      const step = /^ ---> ([0-9a-f]{12,64})$/.exec(text.trimEnd())?.[1]
+      if (step !== undefined) build.steps.add(step)
       reportStep(text, build)
     }
   } catch (error) {
@@ -172,13 +179,29 @@ function reportStep(text: string, build: OneBuild): void {
 
 function explain(failure: BuildFailure, work: BuildWork): Fault {
   if (isDiskFull(failure.output)) return diskFull(work.dataRoot)
-  const tail = failure.output.trim().split('\n').slice(-TAIL_LINES)
+  const tail = stripVTControlCharacters(failure.output).trim().split('\n').slice(-TAIL_LINES)
   return new Fault(
     `the Wine base could not be built: ${failure.message.trim()}\n${tail.map(line => `  ${line}`).join('\n')}`,
     {
       hint: `All of the build's output: ${work.logFile}`
     }
   )
+}
+
+/**
+ * Removes what the build leaves behind: some 2 GB of compilers in images without a name. Those that a base is made of are
+ * refused by the engine; what somebody has named stays.
+ */
+async function removeSteps(engine: Engine, steps: ReadonlySet<string>, signal: AbortSignal): Promise<void> {
+  for (const id of [...steps].reverse()) {
+    try {
+      const { RepoTags: names } = await engine.json<ImageAnswer>('GET', `/images/${id}/json`, undefined, { signal })
+      if ((names ?? []).length === 0) await engine.json('DELETE', `/images/${id}`, undefined, { signal })
+    } catch (error) {
+      // Gone with a later one, or part of a base.
+      if (!(error instanceof EngineError)) throw error
+    }
+  }
 }
 
 async function removeFormer(
@@ -194,6 +217,7 @@ async function removeFormer(
 
 interface ImageAnswer {
   Id?: string
+  RepoTags?: string[] | null
   Config?: { Labels?: Record<string, string> | null } | null
 }
 

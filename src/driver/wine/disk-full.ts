@@ -2,7 +2,7 @@ import { Fault } from '#lib/fault.ts'
 
 /** True for what an engine, apt or tar say when the disk is full. */
 export function isDiskFull(text: string): boolean {
-  return /no space left on device/i.test(text)
+  return /no space left on device|you don't have enough free space/i.test(text)
 }
 
 /** `dataRoot` is the folder of the engine's data on its own host. */

@@ -84,6 +84,24 @@ test('a build without network is tried again on the network of the host, and the
   expect(modes).toEqual([null, 'host', 'host', 'host'])
 })
 
+test('the images of single steps go, but for those that have a name or are needed', async () => {
+  fake.build = () => [
+    { stream: ' ---> aaaaaaaaaaaa\n' },
+    { stream: ' ---> bbbbbbbbbbbb\n' },
+    { stream: ' ---> cccccccccccc\n' }
+  ]
+  fake.has('aaaaaaaaaaaa')
+  fake.has('bbbbbbbbbbbb')
+  Object.assign(fake.images.get('aaaaaaaaaaaa') ?? {}, { RepoTags: ['debian:trixie-slim'] })
+  await buildBases(fake.engine, files, work())
+  expect([...fake.images.keys()].sort()).toEqual([
+    'aaaaaaaaaaaa',
+    'oriel/wine:ltsc2019',
+    'oriel/wine:ltsc2022',
+    'oriel/wine:ltsc2025'
+  ])
+})
+
 test('a failed step is told with the end of the output and the log', async () => {
   fake.build = () => [{ stream: 'Step 1/1 : RUN cc\n' }, { stream: 'cc: no input\n' }, { error: 'returned code 1' }]
   await expect(buildBases(fake.engine, files, work())).rejects.toMatchObject({
