@@ -114,12 +114,9 @@ export function translateHostConfig(hostConfig: Json, processors: number): { hos
 export function translateNetworkMode(mode: string): string {
   if (mode === '' || mode === 'default' || mode === 'nat') return 'bridge'
   if (mode === 'host') {
-    throw new Refusal(
-      'network host not found: Windows containers have no host network, publish ports instead (-p)',
-      404
-    )
+    throw new Refusal('network host not found: Windows containers have no host network, publish ports instead (-p)')
   }
-  if (mode === 'bridge') throw new Refusal('network bridge not found: the default network of Windows is nat', 404)
+  if (mode === 'bridge') throw new Refusal('network bridge not found: the default network of Windows is nat')
   return mode
 }
 

@@ -69,11 +69,23 @@ async function startAndWatch(
     answer.body.resume()
     return 304
   }
-  if (answer.status >= 400) throw await engineError(answer.status, answer.body)
+  if (answer.status >= 400) {
+    const error = await engineError(answer.status, answer.body)
+    // It never ran, so no event tells of its end, and the client of `run --rm` waits until it is gone.
+    if (container.record.autoRemove && container.state.Running !== true) await discard(context, container.id)
+    throw error
+  }
   answer.body.resume()
   const state = await untilState(context, container.id, before)
   if (state?.kind === 'failed') throw startFailure(`container ${name}`, state)
   return answer.status
+}
+
+async function discard(context: WineContext, id: string): Promise<void> {
+  const answer = await context.engine.request('DELETE', `/containers/${id}?v=1`)
+  answer.body.resume()
+  if (answer.status >= 400)
+    context.log.warn('a container that did not start is not removed', { id, status: answer.status })
 }
 
 async function engineError(status: number, body: AsyncIterable<Buffer>): Promise<Error> {
