@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, readFileSync, statSync, symlinkSync } from 'node:fs'
-import { connect } from 'node:net'
+import { connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, inject, test } from 'vitest'
 import { agentPids, residentBytes } from '../support/agent.ts'
@@ -221,12 +221,28 @@ test('the agent ends by itself when its home is removed', async () => {
   await waitFor(() => agentPids(home).length === 0, 15_000, 'the agent ends')
 })
 
+/** A socket that leads to the engine, and whose end looks like that of the engine. */
+async function relay(path: string): Promise<{ stop: () => Promise<unknown> }> {
+  const open = new Set<Socket>()
+  const server = createServer(client => {
+    const onward = connect(inject('engine').replace('unix://', ''))
+    for (const socket of [client, onward]) open.add(socket.on('error', () => socket.destroy()))
+    client.pipe(onward).pipe(client)
+  })
+  await once(server.listen(path), 'listening')
+  const stop = () => {
+    for (const socket of open) socket.destroy()
+    return once(server.close(), 'close')
+  }
+  return { stop }
+}
+
 test('a machine whose engine has gone is broken, and answers an error rather than hanging', async () => {
-  const link = join(home.root, 'engine.sock')
-  symlinkSync(inject('engine').replace('unix://', ''), link)
-  expect((await oriel('up', 'm', '--engine', `unix://${link}`)).code).toBe(0)
+  const path = join(home.root, 'engine.sock')
+  const engine = await relay(path)
+  expect((await oriel('up', 'm', '--engine', `unix://${path}`)).code).toBe(0)
   const { socket } = await status('m')
-  await run('rm', [link])
+  await engine.stop()
   await waitFor(async () => (await status('m')).state === 'broken', 15_000, 'the machine is broken')
   const said = await new Promise<string>((resolve, reject) => {
     let text = ''
@@ -240,9 +256,11 @@ test('a machine whose engine has gone is broken, and answers an error rather tha
     client.on('error', reject)
   })
   expect(said).toMatch(/^HTTP\/1\.1 5\d\d /)
-  symlinkSync(inject('engine').replace('unix://', ''), link)
+  const again = await relay(path)
   await waitFor(async () => (await status('m')).state === 'running', 15_000, 'the machine is back')
   expect(await answers('m')).toBe('windows')
+  await oriel('rm', '--force', 'm')
+  await again.stop()
 })
 
 test('doctor finds nothing missing on a machine that runs', async () => {

@@ -21,9 +21,8 @@ export function guestFolder(): string {
 export async function readGuestFiles(folder = guestFolder()): Promise<GuestFile[]> {
   const files: GuestFile[] = []
   for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
-    // Pages for people change often and never what is built.
-    if (!entry.isFile() || entry.name.endsWith('.md')) continue
     const path = join(entry.parentPath, entry.name)
+    if (!entry.isFile() || isLeftOut(path.slice(folder.length + 1))) continue
     const executable = ((await lstat(path)).mode & 0o100) !== 0
     files.push({
       path: path.slice(folder.length + 1).replaceAll('\\', '/'),
@@ -35,6 +34,12 @@ export async function readGuestFiles(folder = guestFolder()): Promise<GuestFile[
     throw new Fault(`${folder} has no Dockerfile: this copy of Oriel is incomplete.`, { hint: 'Install it again.' })
   }
   return files.sort((one, other) => (one.path < other.path ? -1 : 1))
+}
+
+// Pages for people change often and never what is built. npm packs no .gitignore, and the package has to name the same
+// content as the checkout. What a developer's own make leaves behind is made anew in the build.
+function isLeftOut(path: string): boolean {
+  return /(^|[\\/])\.|\.(md|o|a|exe)$/.test(path) || /^(build|out|init)([\\/]|$)/.test(path)
 }
 
 /** Names the content of the files; images built from them carry it in a label. */
