@@ -36,8 +36,8 @@ test.each([
 })
 
 test('powershell in an exec is refused too', async () => {
-  await windows.out(['run', '-d', '-i', '--name', 'box', 'windowsservercore', 'cmd'])
-  const { code, stdout, stderr } = await windows.docker(['exec', 'box', 'powershell', '-Command', 'ls'])
+  await windows.out(['run', '-d', '-i', '--name', 'shell', 'windowsservercore', 'cmd'])
+  const { code, stdout, stderr } = await windows.docker(['exec', 'shell', 'powershell', '-Command', 'ls'])
   expect(code).not.toBe(0)
   expect(`${stdout}${stderr}`).toMatch(/powershell/i)
 })
