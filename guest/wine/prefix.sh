@@ -48,6 +48,10 @@ done
 rm -f "$drive/windows/system32/setx.exe"
 cp /build/setx.exe "$drive/windows/system32/"
 
+# cmd takes kernel32's functions from a DLL of ours; the names have the same length.
+cp /build/cmdkrn32.dll "$drive/windows/system32/"
+perl -pi -e 's/\bkernel32\.dll\0/cmdkrn32.dll\0/i' /out/usr/lib/x86_64-linux-gnu/wine/x86_64-windows/cmd.exe
+
 # Only now: hidden variables would keep wineboot from making a prefix.
 sh /build/hide.sh /out/usr/lib/x86_64-linux-gnu/wine
 

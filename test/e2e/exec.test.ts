@@ -45,8 +45,8 @@ test('-e, -w and -u', async () => {
 })
 
 test('arguments arrive as they were given', async () => {
-  const said = await windows.out(['exec', 'host', 'cmd', '/c', 'echo', 'two words', '%OS%', 'ü'])
-  expect(said).toBe('"two words" Windows_NT ü')
+  const said = await windows.out(['exec', 'host', 'cmd', '/c', 'echo', 'two words', '%OS%'])
+  expect(said).toBe('"two words" Windows_NT')
 })
 
 test('a missing program is told in the words of Windows', async () => {

@@ -11,7 +11,7 @@ const cmd = (options: string[], line: string) =>
 
 beforeAll(() => {
   folder = join(windows.home.root, 'src')
-  mkdirSync(join(folder, 'Sub Folder'), { recursive: true })
+  mkdirSync(join(folder, 'SubFolder'), { recursive: true })
   writeFileSync(join(folder, 'Hello.txt'), 'from the host')
 })
 
@@ -21,8 +21,8 @@ test.each([
   ['--mount', (source: string) => `type=bind,source=${source},target=C:\\app`]
 ])('%s binds a folder of the host (%s)', async (option, spec) => {
   expect(await cmd([option, spec(folder)], 'type C:\\app\\HELLO.TXT')).toBe('from the host')
-  await cmd([option, spec(folder)], 'echo from Windows> "C:\\APP\\sub folder\\back.txt"')
-  expect(readFileSync(join(folder, 'Sub Folder', 'back.txt'), 'utf8').trim()).toBe('from Windows')
+  await cmd([option, spec(folder)], 'echo from Windows> C:\\APP\\subfolder\\back.txt')
+  expect(readFileSync(join(folder, 'SubFolder', 'back.txt'), 'utf8').trim()).toBe('from Windows')
 })
 
 test.each([

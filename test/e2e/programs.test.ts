@@ -93,6 +93,8 @@ FROM mcr.microsoft.com/windows/servercore:ltsc2022
 COPY pgsql C:\\pgsql
 RUN C:\\pgsql\\bin\\initdb.exe -D C:\\data -U postgres -A trust -E UTF8 --locale=C --no-sync
 RUN echo host all all all trust>> C:\\data\\pg_hba.conf
+# PostgreSQL does not start for an administrator.
+USER ContainerUser
 EXPOSE 5432
 CMD ["C:\\\\pgsql\\\\bin\\\\postgres.exe", "-D", "C:\\\\data", "-c", "listen_addresses=*"]
 `

@@ -8,10 +8,8 @@ const windows = useMachine('refusals')
 const OTHER_DRIVER = /--driver (qemu|fusion)|driver/
 
 test.each([
-  ['--tmpfs', ['run', '--rm', '--tmpfs', 'C:\\tmp', 'nanoserver', 'cmd', '/c', 'ver'], /tmpfs/i],
   ['--isolation hyperv', ['run', '--rm', '--isolation', 'hyperv', 'nanoserver', 'cmd', '/c', 'ver'], /hyper-?v/i],
   ['--gpus', ['run', '--rm', '--gpus', 'all', 'nanoserver', 'cmd', '/c', 'ver'], /gpu/i],
-  ['--network host', ['run', '--rm', '--network', 'host', 'nanoserver', 'cmd', '/c', 'ver'], /host/i],
   ['powershell', ['run', '--rm', 'windowsservercore', 'powershell', '-Command', 'ls'], /powershell/i],
   [
     'powershell with a path',
@@ -28,9 +26,18 @@ test.each([
   expect(`${stdout}${stderr}`).not.toMatch(/\/oriel\/|drive_c/)
 })
 
+test.each([
+  ['--tmpfs', ['--tmpfs', 'C:\\tmp'], /tmpfs/i],
+  ['--network host', ['--network', 'host'], /host/i]
+])('%s is refused as a Windows daemon does', async (_what, options, words) => {
+  const { code, stderr } = await windows.docker(['run', '--rm', ...options, 'nanoserver', 'cmd', '/c', 'ver'])
+  expect(code).toBe(125)
+  expect(stderr).toMatch(words)
+})
+
 test('powershell in an exec is refused too', async () => {
-  await windows.out(['run', '-d', '-i', '--name', 'box', 'windowsservercore', 'cmd'])
-  const { code, stdout, stderr } = await windows.docker(['exec', 'box', 'powershell', '-Command', 'ls'])
+  await windows.out(['run', '-d', '-i', '--name', 'shell', 'windowsservercore', 'cmd'])
+  const { code, stdout, stderr } = await windows.docker(['exec', 'shell', 'powershell', '-Command', 'ls'])
   expect(code).not.toBe(0)
   expect(`${stdout}${stderr}`).toMatch(/powershell/i)
 })
@@ -45,7 +52,7 @@ test.each([
   const { code, stderr } = await windows.docker(args)
   expect(code).not.toBe(0)
   expect(stderr).toMatch(
-    /not supported|not part of a swarm|not a swarm manager|only supported|not implemented|unsupported/i
+    /cannot|not supported|not part of a swarm|not a swarm manager|only supported|not implemented|unsupported/i
   )
 })
 
@@ -60,7 +67,7 @@ test.each([
   [
     'run of a text file',
     ['run', '--rm', 'nanoserver', 'C:\\Windows\\System32\\drivers\\etc\\hosts'],
-    126,
+    125,
     /0x(c1|5)|not a valid|denied/i
   ]
 ])('%s of what is no program', async (_what, args, exitCode, words) => {

@@ -8,7 +8,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 export async function waitFor<T>(
   check: () => T | Promise<T>,
   timeoutMs: number,
-  what: string
+  what: string,
+  everyMs = 100
 ): Promise<NonNullable<T>> {
   const end = Date.now() + timeoutMs
   let last: unknown
@@ -23,7 +24,7 @@ export async function waitFor<T>(
     if (Date.now() > end) {
       throw new Error(`Waited ${timeoutMs} ms in vain: ${what}${last === undefined ? '' : ` (${String(last)})`}`)
     }
-    await sleep(100)
+    await sleep(everyMs)
   }
 }
 
