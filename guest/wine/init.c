@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -276,6 +277,17 @@ static void write_request(const char *program, const char *directory, const char
     write_file(request_path, out.bytes, out.size);
 }
 
+/* A terminal that nobody has attached to yet has no size, and Wine's console shows nothing then. */
+static void size_terminal(void)
+{
+    struct winsize size;
+
+    if (ioctl(1, TIOCGWINSZ, &size) || size.ws_col) return;
+    size.ws_col = 120;
+    size.ws_row = 30;
+    ioctl(1, TIOCSWINSZ, &size);
+}
+
 static pid_t start_wine(char *const arguments[], char **environment, const sigset_t *mask)
 {
     pid_t child = fork();
@@ -384,6 +396,7 @@ static int run(int count, char **encoded)
 
     if (!is_exec) prctl(PR_SET_CHILD_SUBREAPER, 1);
     environment = wine_environment(user, wants_full(program.path));
+    size_terminal();
     write_request(program.path, directory, user);
     launcher = start_wine((char *[]){ WINE, LAUNCHER, unix_name(request_path), NULL }, environment, &mask);
     if (launcher < 0) die("fork: %s", strerror(errno));

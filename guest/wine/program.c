@@ -79,7 +79,7 @@ static int try_directories(const char *list, const char *name, struct program *f
 /* PATH as an earlier build step may have set it with setx /M: read from the text that wineserver keeps. */
 static char *registry_path(void)
 {
-    static const char section[] = "[System\\\\CurrentControlSet\\\\Control\\\\Session Manager\\\\Environment]";
+    static const char section[] = "[System\\\\ControlSet001\\\\Control\\\\Session Manager\\\\Environment]";
     int file = open(PREFIX "/system.reg", O_RDONLY | O_CLOEXEC);
     struct stat status;
     char *text, *at, *end, *result, *out;

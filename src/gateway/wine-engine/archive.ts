@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { posix } from 'node:path'
 import { EngineError } from '#docker/engine.ts'
+import type { Handling } from '#gateway/proxy/handling.ts'
 import { pipeAnswer, sendError } from '#gateway/proxy/respond.ts'
 import { joinTarget, type Route, type RouteMatch } from '#gateway/routes.ts'
 import {
@@ -25,16 +26,12 @@ const DIRECTORY = 0x80000000
 export function archiveRoutes(context: WineContext): Route[] {
   const template = '/containers/{id}/archive'
   return [
-    ...(['HEAD', 'GET'] as const).map(
-      (method): Route => ({
-        method,
-        template,
-        action: match => ({
-          kind: 'handle',
-          handler: (_request, response) => read(context, match, method, response)
-        })
-      })
-    ),
+    {
+      method: 'HEAD',
+      template,
+      action: match => ({ kind: 'handle', handler: (_request, response) => stat(context, match, response) })
+    },
+    { method: 'GET', template, action: match => read(context, match) },
     {
       method: 'PUT',
       template,
@@ -43,37 +40,55 @@ export function archiveRoutes(context: WineContext): Route[] {
   ]
 }
 
-async function read(
-  context: WineContext,
-  match: RouteMatch,
-  method: 'GET' | 'HEAD',
-  response: ServerResponse
-): Promise<void> {
+/** What a path means: where it is, and the stat that its client is shown. */
+async function find(context: WineContext, match: RouteMatch) {
   const container = await findContainer(context, match.params.id ?? '')
   const typed = match.query.get('path') ?? ''
   if (typed === '') throw new Refusal('bad parameter: path cannot be empty')
   const path = archivePath(container, typed)
-  const { answer, linux } = await openArchive(context, container, method, path)
-  if (answer.status >= 400) {
-    answer.body.resume()
-    throw answer.status === 404 ? notFound(container, path) : new EngineError(answer.status, `cannot read ${typed}`)
-  }
+  const { answer, linux } = await openArchive(context, container, 'HEAD', path)
+  answer.body.resume()
+  if (answer.status === 404) throw notFound(container, path)
+  if (answer.status >= 400) throw new EngineError(answer.status, `cannot read ${typed}`)
+  const { name: engineName, ...stat } = statOf(answer)
   const name = baseName(path.windows)
-  const { name: realName, ...stat } = statOf(answer)
-  const headers = statHeader({ name, ...stat, linkTarget: '' })
-  if (method === 'HEAD') {
-    answer.body.resume()
-    response.writeHead(200, { 'Content-Type': 'application/x-tar', ...headers }).end()
-    return
-  }
+  const real = stringOf(engineName) || posix.basename(linux)
+  return { container, path, linux, name, real, header: statHeader({ name, ...stat, linkTarget: '' }) }
+}
+
+async function stat(context: WineContext, match: RouteMatch, response: ServerResponse): Promise<void> {
+  const { header } = await find(context, match)
+  response.writeHead(200, { 'Content-Type': 'application/x-tar', ...header }).end()
+}
+
+async function read(context: WineContext, match: RouteMatch): Promise<Handling> {
+  const { container, path, linux, name, real, header } = await find(context, match)
   // The engine names entries by the real name, its client expects the one that it asked for.
-  const real = stringOf(realName) || posix.basename(linux)
-  if (path.suffix !== '' || name === '\\' || real === name) {
-    await pipeAnswer(answer, response, { headers: { ...lowerCase(headers) } })
-    return
+  if (path.suffix === '' && name !== '\\' && real !== name) {
+    return {
+      kind: 'handle',
+      handler: async (_request, response) => {
+        const answer = await askArchive(context, container.id, 'GET', linux)
+        if (answer.status >= 400) throw notFound(container, path)
+        const body = renameEntries(answer.body, rebase(real, name))
+        await pipeAnswer({ ...answer, body }, response, {
+          headers: { ...lowerCase(header), 'content-length': undefined }
+        })
+      }
+    }
   }
-  const body = renameEntries(answer.body, rebase(real, name))
-  await pipeAnswer({ ...answer, body }, response, { headers: { ...lowerCase(headers), 'content-length': undefined } })
+  match.query.set('path', linux + path.suffix)
+  const target = joinTarget(match.version, `/containers/${container.id}/archive`, match.query)
+  return {
+    kind: 'splice',
+    request: { ...match.head, target },
+    response: head => ({ ...head, headers: [...withoutStat(head.headers), ...Object.entries(header)] }),
+    onError: (status, message) => ({ status, message: inClientWords(message, linux, path.typed) })
+  }
+}
+
+function withoutStat(headers: readonly [string, string][]): [string, string][] {
+  return headers.filter(([name]) => name.toLowerCase() !== 'x-docker-container-path-stat')
 }
 
 function lowerCase(headers: Record<string, string>): Record<string, string> {

@@ -57,16 +57,7 @@ const DROPPED = [
     'UTSMode',
     'UsernsMode'
   ],
-  ...[
-    'Devices',
-    'DeviceCgroupRules',
-    'DeviceRequests',
-    'GroupAdd',
-    'MaskedPaths',
-    'ReadonlyPaths',
-    'Runtime',
-    'ConsoleSize'
-  ],
+  ...['Devices', 'DeviceCgroupRules', 'DeviceRequests', 'GroupAdd', 'MaskedPaths', 'ReadonlyPaths', 'Runtime'],
   ...['Annotations', 'StorageOpt', 'VolumeDriver']
 ]
 

@@ -29,6 +29,7 @@ describe('a HostConfig as clients send it', () => {
         NetworkMode: 'bridge',
         RestartPolicy: { Name: 'no', MaximumRetryCount: 0 },
         AutoRemove: false,
+        ConsoleSize: [24, 80],
         PortBindings: { '80/tcp': [{ HostIp: '127.0.0.1', HostPort: '8080' }] },
         LogConfig: { Type: '', Config: {} },
         NewField: 1
