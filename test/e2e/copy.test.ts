@@ -59,7 +59,7 @@ test.each([['box:C:/Target/Made.txt'], ['box:c:/target/MADE.TXT'], ['box:/Target
 test('into a folder of the host, a file and a folder keep their names', async () => {
   const target = join(folder, 'here')
   mkdirSync(target)
-  await windows.out(['cp', 'box:c:\\target\\MADE.txt', target])
+  await windows.out(['cp', 'box:C:\\Target\\Made.txt', target])
   expect(readFileSync(join(target, 'Made.txt'), 'utf8').trim()).toBe('from inside')
   await windows.out(['cp', 'box:C:\\Target', target])
   expect(readFileSync(join(target, 'Target', 'Made.txt'), 'utf8').trim()).toBe('from inside')
