@@ -337,6 +337,8 @@ static void wait_for(pid_t launcher, char **environment, const sigset_t *signals
         default: /* a tick: cmd gets one to go on by itself after its program */
             idle_ticks = programs_left() ? 0 : idle_ticks + 1;
             if (idle_ticks == 2) each_process(interrupt_cmd);
+            /* At its prompt cmd only shows a new line for a Ctrl-C. On Windows a stop is a shutdown, which it cannot refuse. */
+            if (idle_ticks == 5) raise_event("2", environment, mask);
         }
     }
 }
