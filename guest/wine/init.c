@@ -19,6 +19,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -277,15 +278,24 @@ static void write_request(const char *program, const char *directory, const char
     write_file(request_path, out.bytes, out.size);
 }
 
-/* A terminal that nobody has attached to yet has no size, and Wine's console shows nothing then. */
-static void size_terminal(void)
+/*
+ * A terminal that nobody has attached to yet has no size, and Wine's console shows nothing then. Its input is made raw
+ * here, as the console will do at its first read: by then what was typed ahead would be echoed, and Enter be a line feed.
+ */
+static void prepare_terminal(void)
 {
     struct winsize size;
+    struct termios mode;
 
-    if (ioctl(1, TIOCGWINSZ, &size) || size.ws_col) return;
-    size.ws_col = 120;
-    size.ws_row = 30;
-    ioctl(1, TIOCSWINSZ, &size);
+    if (!ioctl(1, TIOCGWINSZ, &size) && !size.ws_col) {
+        size.ws_col = 120;
+        size.ws_row = 30;
+        ioctl(1, TIOCSWINSZ, &size);
+    }
+    if (tcgetattr(0, &mode)) return;
+    mode.c_lflag &= ~(ECHO | ECHONL | ICANON | IEXTEN);
+    mode.c_iflag &= ~(BRKINT | ICRNL | INPCK | ISTRIP | IXON);
+    tcsetattr(0, TCSANOW, &mode);
 }
 
 static pid_t start_wine(char *const arguments[], char **environment, const sigset_t *mask)
@@ -396,7 +406,7 @@ static int run(int count, char **encoded)
 
     if (!is_exec) prctl(PR_SET_CHILD_SUBREAPER, 1);
     environment = wine_environment(user, wants_full(program.path));
-    size_terminal();
+    prepare_terminal();
     write_request(program.path, directory, user);
     launcher = start_wine((char *[]){ WINE, LAUNCHER, unix_name(request_path), NULL }, environment, &mask);
     if (launcher < 0) die("fork: %s", strerror(errno));
