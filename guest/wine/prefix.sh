@@ -48,11 +48,9 @@ done
 rm -f "$drive/windows/system32/setx.exe"
 cp /build/setx.exe "$drive/windows/system32/"
 
-# cmd and conhost take some functions from DLLs of ours; the new names are as long as the old.
-cp /build/cmdkrn32.dll /build/conusr.dll "$drive/windows/system32/"
-programs=/out/usr/lib/x86_64-linux-gnu/wine/x86_64-windows
-perl -pi -e 's/\bkernel32\.dll\0/cmdkrn32.dll\0/i' "$programs/cmd.exe"
-perl -pi -e 's/\buser32\.dll\0/conusr.dll\0/i' "$programs/conhost.exe"
+# cmd takes kernel32's functions from a DLL of ours; the names have the same length.
+cp /build/cmdkrn32.dll "$drive/windows/system32/"
+perl -pi -e 's/\bkernel32\.dll\0/cmdkrn32.dll\0/i' /out/usr/lib/x86_64-linux-gnu/wine/x86_64-windows/cmd.exe
 
 # Only now: hidden variables would keep wineboot from making a prefix.
 sh /build/hide.sh /out/usr/lib/x86_64-linux-gnu/wine

@@ -28,16 +28,21 @@ ln -s wineserver64 /out/usr/lib/wine/wineserver
 cp -a /usr/share/wine/nls /usr/share/wine/wine.inf /out/usr/share/wine/
 cp -a /usr/share/doc/libwine /usr/share/doc/wine64 /out/usr/share/doc/
 
-# Wine opens these two by name at run time: TLS and hashes, and fonts.
-loaded=$(ldconfig -p | sed -n 's/.*\(libgnutls\.so\.30\|libfreetype\.so\.6\) .*=> //p')
+# Wine opens these by name at run time: TLS and hashes, and fonts.
+loaded=$(ldconfig -p | sed -n 's/.*\(libgnutls\.so\.30\|libfreetype\.so\.6\|libfontconfig\.so\.1\) .*=> //p')
 for object in "$wine"/x86_64-unix/*.so /usr/lib/wine/wine64 /usr/lib/wine/wineserver64 $loaded; do
   ldd "$object"
 done | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p' | sort -u > /tmp/libraries
 for library in $loaded $(cat /tmp/libraries); do
   real=$(readlink -f "$library")
-  # What glibc brings is in every Debian base already; fontconfig complains on stderr when it has no configuration.
-  case $(dpkg -S "$real" 2>/dev/null || true) in libc6:* | libfontconfig1:*) continue ;; esac
+  # What glibc brings is in every Debian base already.
+  case $(dpkg -S "$real" 2>/dev/null || true) in libc6:*) continue ;; esac
   cp -a "$real" /out/usr/lib/x86_64-linux-gnu/
   name=$(basename "$library")
   [ "$name" = "$(basename "$real")" ] || ln -sf "$(basename "$real")" "/out/usr/lib/x86_64-linux-gnu/$name"
 done
+
+# Without fontconfig win32u waits for itself for ever, and with it every console that a key is typed at. There are no fonts
+# to find, but without a configuration fontconfig complains on the program's stderr.
+mkdir -p /out/etc/fonts
+echo '<fontconfig><cachedir>/oriel/home</cachedir></fontconfig>' > /out/etc/fonts/fonts.conf
