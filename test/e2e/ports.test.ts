@@ -8,7 +8,8 @@ const windows = useMachine('ports')
 
 beforeAll(() => buildNodeImage(windows), 300_000)
 
-const get = async (port: number | string, host = '127.0.0.1') => (await fetch(`http://${host}:${port}/x`)).text()
+const get = async (port: number | string, host = '127.0.0.1') =>
+  (await fetch(`http://${host}:${port}/x`, { signal: AbortSignal.timeout(3000) })).text()
 
 const reaches = (port: number | string, host?: string) =>
   waitFor(() => get(port, host).then(text => text.includes('hello from win32')), 20_000, `an answer on port ${port}`)

@@ -36,6 +36,36 @@ export async function sendBodyThrough(
   await setImmediate()
 }
 
+/**
+ * Reads a body of known length and leaves the client paused behind its end. Rejects with a StatusError 400 when the client
+ * ends before.
+ */
+export function readBody(client: Readable, length: number): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let got = 0
+  return new Promise((resolve, reject) => {
+    const settle = (act: () => void): void => {
+      client.off('data', onData).off('end', onEnd).off('close', onEnd)
+      client.pause()
+      act()
+    }
+    const onEnd = (): void => settle(() => reject(new StatusError(400, 'the body of the request was cut off')))
+    const onData = (chunk: Buffer): void => {
+      chunks.push(chunk)
+      got += chunk.length
+      if (got < length) return
+      settle(() => {
+        const all = Buffer.concat(chunks)
+        if (all.length > length) client.unshift(all.subarray(length))
+        resolve(all.subarray(0, length))
+      })
+    }
+    client.on('data', onData).on('end', onEnd).on('close', onEnd)
+    if (client.readableEnded || client.destroyed) onEnd()
+    else client.resume()
+  })
+}
+
 function feed(client: Readable, framing: Framing, transform: Transform): Promise<void> {
   const body = new BodyReader(framing)
   return new Promise((resolve, reject) => {

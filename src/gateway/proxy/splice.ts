@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { messageOf } from '#lib/fault.ts'
-import { sendBodyThrough } from './body.ts'
+import { readBody, sendBodyThrough } from './body.ts'
 import { endGently, lingerThenCut, messageAnswer, watchForDeparture } from './connection.ts'
 import { BodyReader, type Framing, requestFraming, responseFraming, valuesOf } from './framing.ts'
 import type { Handling, RequestHead, ResponseHead } from './handling.ts'
@@ -15,6 +15,8 @@ const responseHeadLimit = 256 * 1024
 /** An engine's error message is a sentence; what is longer is cut. */
 const errorBodyLimit = 256 * 1024
 const errorBodyMs = 30_000
+/** The body of an upgrade is a few options; what is longer is no such body and flows. */
+const upgradeBodyLimit = 64 * 1024
 
 /**
  * Joins a client whose request head has been read to a connection of its own to the engine. Ends when the answer's head is
@@ -108,7 +110,12 @@ class Exchange {
     const transforms = requestBody !== undefined && framing.kind !== 'none'
     let head = withFraming(request, transforms ? { kind: 'chunked' } : framing, this.#sent)
     if (!this.#upgrade) head = withHeader(withHeader(head, 'Keep-Alive'), 'Connection', 'close')
-    this.#engine.write(formatRequestHead(head))
+    const lead = [formatRequestHead(head)]
+    if (this.#upgrade && !transforms && framing.kind === 'length' && framing.length <= upgradeBodyLimit) {
+      // Docker drops the body of an attach only when it comes with the head; one that comes later becomes standard input.
+      lead.push(await readBody(this.#client, framing.length))
+    }
+    this.#engine.write(Buffer.concat(lead))
     if (transforms) {
       await sendBodyThrough(this.#client, this.#engine, framing, requestBody())
     }

@@ -73,6 +73,31 @@ test('an upgrade keeps its headers, is raw both ways, and the client may end fir
   expect(seen).toBe(upgrade)
 })
 
+test('the body of an upgrade arrives with its head, however the client sent it', async () => {
+  const first: string[] = []
+  const { open } = await start(socket => {
+    socket.once('data', chunk => {
+      first.push(chunk.toString('latin1'))
+      socket.write('HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n')
+      readAll(socket).then(
+        input => socket.end(`got ${input}`),
+        () => {}
+      )
+    })
+  })
+  const head = upgrade.replace('Host: d', 'Host: d\r\nContent-Length: 12')
+  const client = open()
+  client.write(head)
+  await pause(20)
+  client.write('{"a":')
+  await pause(20)
+  client.write('"body"}')
+  await readUntil(client, '\r\n\r\n')
+  client.end('input')
+  expect(await readAll(client)).toBe('got input')
+  expect(first).toEqual([`${head}{"a":"body"}`])
+})
+
 test('the engine may end first and still listen', async () => {
   let input = ''
   const { open, engineSockets } = await start(
