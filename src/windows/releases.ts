@@ -13,7 +13,7 @@ export interface WindowsRelease {
 
 // Builds and update numbers: https://learn.microsoft.com/virtualization/windowscontainers/deploy-containers/base-image-lifecycle
 export const RELEASES: readonly WindowsRelease[] = [
-  { tag: 'ltsc2019', product: 'Windows Server 2019', build: 17763, osVersion: '10.0.17763.7558', aliases: ['1809'] },
+  { tag: 'ltsc2019', product: 'Windows Server 2019', build: 17763, osVersion: '10.0.17763.7678', aliases: ['1809'] },
   { tag: 'ltsc2022', product: 'Windows Server 2022', build: 20348, osVersion: '10.0.20348.4052', aliases: ['21H2'] },
   { tag: 'ltsc2025', product: 'Windows Server 2025', build: 26100, osVersion: '10.0.26100.4946', aliases: ['24H2'] }
 ]
