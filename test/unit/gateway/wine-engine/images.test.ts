@@ -67,7 +67,7 @@ describe('inspect', () => {
     expect(shown).toMatchObject({
       Id: 'sha256:abc',
       Os: 'windows',
-      OsVersion: '10.0.17763.7558',
+      OsVersion: '10.0.17763.7678',
       Architecture: 'amd64',
       Parent: '',
       RootFS: { Layers: ['sha256:l'] },
@@ -140,7 +140,7 @@ describe('history', () => {
       ['sha256:top', 'cmd /S /C echo hi', 30],
       ['<missing>', 'cmd /S /C #(nop) ENV A=b', 0],
       ['<missing>', 'cmd /S /C #(nop) COPY x C:\\x', 20],
-      ['<missing>', 'Install update 10.0.17763.7558', 0],
+      ['<missing>', 'Install update 10.0.17763.7678', 0],
       ['<missing>', 'Apply image 10.0.17763.1', 400]
     ])
     expect(shown[0]?.Tags).toEqual(['a:1'])
@@ -221,7 +221,7 @@ describe('distribution', () => {
     expect(await open.client.json('GET', '/distribution/mcr.microsoft.com/windows/nanoserver:1809/json')).toMatchObject(
       {
         Descriptor: { digest: expect.stringMatching(/^sha256:[0-9a-f]{64}$/) },
-        Platforms: [{ os: 'windows', architecture: 'amd64', 'os.version': '10.0.17763.7558' }]
+        Platforms: [{ os: 'windows', architecture: 'amd64', 'os.version': '10.0.17763.7678' }]
       }
     )
   })
