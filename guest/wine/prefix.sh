@@ -12,6 +12,8 @@ wine() {
 
 wine wineboot --init
 /usr/lib/wine/wineserver64 -w
+# One server for all that follows: a program that starts while the last one's server is leaving loses its connection.
+/usr/lib/wine/wineserver64 -p
 wine regedit /S 'Z:\build\settings.reg'
 environment='HKLM\System\CurrentControlSet\Control\Session Manager\Environment'
 wine reg delete "$environment" /v PATH /f
@@ -19,6 +21,7 @@ wine reg add "$environment" /v Path /t REG_EXPAND_SZ /f \
   /d '%SystemRoot%\system32;%SystemRoot%;%SystemRoot%\System32\Wbem;%SystemRoot%\System32\WindowsPowerShell\v1.0\'
 wine reg add "$environment" /v PATHEXT /f /d '.COM;.EXE;.BAT;.CMD;.VBS;.VBE;.JS;.JSE;.WSF;.WSH;.MSC'
 # Without the wait the registry is not on disk yet.
+/usr/lib/wine/wineserver64 -k
 /usr/lib/wine/wineserver64 -w
 
 # No update of the prefix at run time, and no drive but C:.

@@ -42,14 +42,6 @@ export async function checkHost(recorded: EngineReference | undefined, work: Dri
       advice: 'In Docker Desktop, switch on Rosetta for amd64 (Settings, General).'
     })
   }
-  if (facts.podman) {
-    checks.push({
-      name: 'podman',
-      result: 'warning',
-      detail: 'the engine is Podman, which answers some calls otherwise than Docker',
-      advice: 'If something fails, try a Docker engine: oriel up --engine URL'
-    })
-  }
   const disk = await checkDisk(reference, facts)
   if (disk !== undefined) checks.push(disk)
   checks.push(...(await checkBase(reference, facts, work)))

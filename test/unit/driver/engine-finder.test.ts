@@ -91,6 +91,7 @@ test('TLS follows the variables of the docker client, for TCP alone', async () =
 test.each<[string, Partial<EngineFacts>, RegExp]>([
   ['a Windows engine', { os: 'windows' }, /is a Windows engine/],
   ['a gateway of ours', { gateway: true, os: 'windows' }, /is an Oriel machine itself/],
+  ['Podman', { podman: true }, /is Podman/],
   ['another processor', { arch: 'riscv64' }, /runs on riscv64/],
   ['another system', { os: 'freebsd' }, /"freebsd"/],
   ['an old engine', { apiVersion: '1.24', version: '1.12' }, /Docker 1\.12 \(API 1\.24\).*1\.40/]
@@ -100,11 +101,6 @@ test.each<[string, Partial<EngineFacts>, RegExp]>([
     exitCode: 4,
     message: expect.stringMatching(words)
   })
-})
-
-test('podman is taken, and named', async () => {
-  const found = await find({ 'unix:///e': { podman: true } }, { asked: { url: 'unix:///e' } })
-  expect(found.description).toContain('Podman 28.0.0')
 })
 
 test('the first usual socket that works is taken', async () => {
