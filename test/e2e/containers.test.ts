@@ -167,16 +167,22 @@ test('restart keeps files and the registry', async () => {
   await windows.out(['rm', '-f', 'kept'])
 })
 
-test('twenty containers at once all run', async () => {
-  const numbers = Array.from({ length: 20 }, (_, index) => index)
-  const said = await Promise.all(
-    numbers.map(number =>
-      windows.docker(['run', '--rm', 'nanoserver', 'cmd', '/c', `echo number ${number}& exit ${number}`])
+test('twenty containers started at once all run', async () => {
+  const names = Array.from({ length: 20 }, (_, index) => `one-of-twenty-${index}`)
+  await Promise.all(
+    names.map(name =>
+      windows.out(['run', '-d', '--name', name, 'nanoserver', 'cmd', '/c', `echo ${name}& ping -n 300 127.0.0.1`])
     )
   )
-  expect(said.map(({ code, stdout }) => `${code} ${stdout.trim()}`)).toEqual(
-    numbers.map(number => `${number} number ${number}`)
-  )
+  for (const name of names) {
+    await waitFor(async () => (await windows.out(['logs', name])).startsWith(name), 20_000, `the output of ${name}`)
+  }
+  expect(
+    (await windows.out(['ps', '--filter', 'name=one-of-twenty', '--format', '{{.Names}}'])).split('\n')
+  ).toHaveLength(20)
+  // One after the other: containers of Docker 20.10 that end at the same moment can deadlock its network code for good
+  // (getSvcRecords against processEndpointDelete), whoever started them.
+  for (const name of names) await windows.out(['rm', '-f', name])
 })
 
 test('prune removes what has ended here, and nothing of anyone else on the engine', async () => {
