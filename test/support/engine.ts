@@ -61,6 +61,7 @@ export async function startEngine(slot: Slot, dataRoot = join(slot.folder, 'data
   if (process.getuid?.() !== 0) throw new Error('The end-to-end tests start their own dockerd, which needs root.')
   const runFolder = `/tmp/oriel-engine-${slot.number}`
   await endLeftovers(runFolder)
+  await unmountBelow(runFolder, slot.folder)
   rmSync(runFolder, { recursive: true, force: true })
   mkdirSync(runFolder, { recursive: true })
   mkdirSync(dataRoot, { recursive: true })
@@ -96,6 +97,7 @@ export async function startEngine(slot: Slot, dataRoot = join(slot.folder, 'data
       await waitFor(() => ended !== undefined, 30_000, 'dockerd ends').catch(() => child.kill('SIGKILL'))
     }
     await endLeftovers(runFolder)
+    await unmountBelow(runFolder, slot.folder)
     await network.remove()
     rmSync(runFolder, { recursive: true, force: true })
   }
@@ -123,6 +125,15 @@ async function endLeftovers(runFolder: string): Promise<void> {
   for (const pid of left()) if (commandLine(String(pid)).startsWith('dockerd')) tryKill(pid, 'SIGTERM')
   await waitFor(() => left().length === 0, 15_000, 'earlier engine ends').catch(() => {})
   for (const pid of left()) tryKill(pid, 'SIGKILL')
+}
+
+/** What a dockerd that was killed leaves mounted, inmost first. */
+async function unmountBelow(...folders: string[]): Promise<void> {
+  const points = readFileSync('/proc/mounts', 'utf8')
+    .split('\n')
+    .map(line => line.split(' ')[1] ?? '')
+    .filter(point => folders.some(folder => point.startsWith(`${folder}/`)))
+  for (const point of points.reverse()) await run('umount', ['-l', point])
 }
 
 function commandLine(pid: string): string {
