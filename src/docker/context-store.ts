@@ -4,7 +4,7 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { makeFolder, readJsonFile, writeFileAtomic } from '#lib/atomic-file.ts'
 import { Fault, messageOf } from '#lib/fault.ts'
-import { type Endpoint, parseEndpoint, type TlsMaterial } from './endpoint.ts'
+import type { TlsMaterial } from './endpoint.ts'
 
 /** A context of the docker CLI: a name for an engine's address. */
 export interface DockerContext {
@@ -21,7 +21,6 @@ type Environment = Readonly<Record<string, string | undefined>>
 type JsonObject = Record<string, unknown>
 
 const defaultName = 'default'
-const defaultHost = 'unix:///var/run/docker.sock'
 const tlsFiles = { ca: 'ca.pem', cert: 'cert.pem', key: 'key.pem' } as const
 
 /** The docker CLI's own folder: `DOCKER_CONFIG`, or `~/.docker`. */
@@ -36,27 +35,6 @@ export async function currentContextName(configDir: string, env: Environment = p
   if (named !== undefined) return named
   const { currentContext } = (await readConfig(configDir)) ?? {}
   return typeof currentContext === 'string' && currentContext !== '' ? currentContext : defaultName
-}
-
-/**
- * The engine that `docker` without options talks to here: that of `DOCKER_HOST` (with `DOCKER_TLS_VERIFY` and
- * `DOCKER_CERT_PATH`), or of the current context. Fault when the context does not exist or cannot be used.
- */
-export async function currentEndpoint(configDir: string, env: Environment = process.env): Promise<Endpoint> {
-  const name = await currentContextName(configDir, env)
-  if (name === defaultName) return parseEndpoint(nonEmpty(env.DOCKER_HOST) ?? defaultHost, await tlsOf(configDir, env))
-  const context = await readContext(configDir, name)
-  if (context === undefined) {
-    throw new Fault(`The docker context "${name}" does not exist.`, { hint: 'See docker context ls.' })
-  }
-  return parseEndpoint(context.host, context.tls)
-}
-
-async function tlsOf(configDir: string, env: Environment): Promise<TlsMaterial | undefined> {
-  const verify = nonEmpty(env.DOCKER_TLS_VERIFY) !== undefined
-  if (!verify && nonEmpty(env.DOCKER_TLS) === undefined) return undefined
-  const material = await readTls(nonEmpty(env.DOCKER_CERT_PATH) ?? configDir)
-  return verify ? material : { ...material, skipVerify: true }
 }
 
 /** A context of the store; undefined when there is none of that name. Fault, naming the file, when it is damaged. */

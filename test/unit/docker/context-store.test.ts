@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import {
   currentContextName,
-  currentEndpoint,
   type DockerContext,
   dockerConfigDir,
   ownedBy,
@@ -104,18 +103,6 @@ test('the current context follows docker: DOCKER_HOST, DOCKER_CONTEXT, config.js
   expect(await currentContextName(dir, { DOCKER_CONTEXT: 'x', DOCKER_HOST: 'tcp://h' })).toBe('default')
   expect(dockerConfigDir({ DOCKER_CONFIG: '/etc/d' })).toBe('/etc/d')
   expect(dockerConfigDir({})).toMatch(/\/\.docker$/)
-})
-
-test('the current endpoint comes with its keys', async () => {
-  expect(await currentEndpoint(dir, {})).toEqual({ kind: 'unix', path: '/var/run/docker.sock' })
-  expect(await currentEndpoint(dir, { DOCKER_HOST: 'tcp://h' })).toEqual({ kind: 'tcp', host: 'h', port: 2375 })
-  await writeFile(join(dir, 'ca.pem'), 'CA')
-  const env = { DOCKER_HOST: 'tcp://h:1', DOCKER_TLS_VERIFY: '1', DOCKER_CERT_PATH: dir }
-  expect(await currentEndpoint(dir, env)).toEqual({ kind: 'tcp', host: 'h', port: 1, tls: { ca: 'CA' } })
-  await writeContext(dir, { ...context, host: 'tcp://w:2376', tls: { ca: 'A' } })
-  await useContext(dir, context.name)
-  expect(await currentEndpoint(dir, {})).toEqual({ kind: 'tcp', host: 'w', port: 2376, tls: { ca: 'A' } })
-  await expect(currentEndpoint(dir, { DOCKER_CONTEXT: 'gone' })).rejects.toThrow('"gone" does not exist')
 })
 
 test.each(['', 'default', 'x', '-x', '../x', 'a b', 'a/b'])('the name "%s" is refused', async name => {
