@@ -6,7 +6,7 @@ import type { WineContext } from './context.ts'
 import { endingOf } from './exit-code.ts'
 import { type Filters, readFilters, withFilters } from './filters.ts'
 import { networkName, windowsMount, windowsNetworks } from './inspect.ts'
-import { type Json, objectOf, objectsOf, stringOf, stringsOf } from './json.ts'
+import { type Json, objectOf, objectsOf, stringOf, stringsOf, without } from './json.ts'
 import { absoluteWindowsPath, type ContainerRecord, containerPath, recordOf } from './record.ts'
 import { Refusal } from './refusal.ts'
 
@@ -108,7 +108,8 @@ export function windowsRow(row: Json, record: ContainerRecord, code: number | un
   const networks = windowsNetworks(objectOf(row.NetworkSettings))
   const mode = stringOf(objectOf(row.HostConfig).NetworkMode)
   return {
-    ...row,
+    // The manifest on the Linux engine is no Windows one.
+    ...without(row, ['ImageManifestDescriptor']),
     Image: /^sha256:/.test(stringOf(row.Image)) || !/^sha256:/.test(record.image) ? record.image : row.Image,
     Command: record.config.ArgsEscaped ? words.join(' ') : words.map(quoteForList).join(' '),
     Labels: userLabels(stringsOf(row.Labels)),

@@ -165,7 +165,7 @@ describe('list', () => {
       Mounts: engineInspect.Mounts,
       Ports: [{ PrivatePort: 80 }]
     }
-    const shown = windowsRow(row, of, 300)
+    const shown = windowsRow({ ...row, ImageManifestDescriptor: { platform: { os: 'linux' } } }, of, 300)
     expect(shown).toMatchObject({
       Image: 'windowsservercore',
       Command: 'cmd /c ver',
@@ -175,7 +175,7 @@ describe('list', () => {
       NetworkSettings: { Networks: { nat: {} } },
       Ports: [{ PrivatePort: 80 }]
     })
-    expect(JSON.stringify(shown)).not.toMatch(/\/c\/|oriel/)
+    expect(JSON.stringify(shown)).not.toMatch(/\/c\/|oriel|linux/)
   })
 
   const filters = (given: Record<string, string[]>) => translateFilters(new Map(Object.entries(given)), 'test')
