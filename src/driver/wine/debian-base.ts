@@ -114,18 +114,22 @@ async function importDebian(
   bootstrap: Bootstrap,
   step: (text: string) => void
 ): Promise<void> {
-  const { stdout, done } = await bootstrap.start(signal, line => {
+  // An engine that breaks off reads no more, and mmdebstrap would wait for a reader for ever.
+  const broken = new AbortController()
+  const { stdout, done } = await bootstrap.start(AbortSignal.any([signal, broken.signal]), line => {
     const said = /^I: (.+)/.exec(line)?.[1]
     if (said !== undefined) step(`mmdebstrap: ${said.slice(0, 60)}`)
   })
   // The engine would import half an archive as an image: its end is sent only when mmdebstrap has succeeded.
   const archive = new PassThrough()
   stdout.pipe(archive, { end: false })
+  // What fails first is the cause; it takes the other along.
+  let cause: unknown
   const made = Promise.all([done, finished(stdout)]).then(
     () => void archive.end(),
     (error: Error) => {
+      cause ??= error
       archive.destroy(error)
-      throw error
     }
   )
   const query = new URLSearchParams({ fromSrc: '-', repo: REPOSITORY, tag: TAG, changes: 'CMD ["bash"]' })
@@ -141,10 +145,12 @@ async function importDebian(
         if (message.error !== undefined) throw new Fault(`the engine did not take ${DEBIAN_IMAGE}: ${message.error}`)
       }
     })
-  const [making, importing] = await Promise.allSettled([made, imported])
-  // A failed mmdebstrap is the cause when both fail.
-  if (making.status === 'rejected') throw making.reason
-  if (importing.status === 'rejected') throw importing.reason
+    .catch((error: unknown) => {
+      cause ??= error
+      broken.abort()
+    })
+  await Promise.all([made, imported])
+  if (cause !== undefined) throw cause
 }
 
 /** The real thing: Debian's own tool, with the mirror that this host uses. */

@@ -62,6 +62,25 @@ test('a failed mmdebstrap is the reason told, and half an archive is never impor
   expect(fake.images.has('debian:trixie-slim')).toBe(false)
 })
 
+test('an engine that breaks off ends mmdebstrap, and is the reason told', async () => {
+  fake.pull = [{ error: 'no such host' }]
+  const endless: Bootstrap = {
+    obstacle: async () => undefined,
+    start: async signal => {
+      setTimeout(() => void fake.stop(), 50)
+      const stdout = new Readable({ read: () => setImmediate(() => stdout.push(Buffer.alloc(65_536))) })
+      const done = new Promise<void>((_, reject) => {
+        signal.addEventListener('abort', () => {
+          stdout.destroy()
+          reject(new Fault('mmdebstrap was ended'))
+        })
+      })
+      return { stdout, done }
+    }
+  }
+  await expect(ensureDebianBase(fake.engine, facts, work(), endless, limits)).rejects.toThrow(/images\/create/)
+})
+
 test('a full disk is told as such, before anything else is tried', async () => {
   fake.pull = [{ error: 'failed to register layer: no space left on device' }]
   await expect(ensureDebianBase(fake.engine, facts, work(), made('a tar'), limits)).rejects.toMatchObject({
