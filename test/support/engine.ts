@@ -26,10 +26,16 @@ export function claimSlot(): Slot {
   for (let number = 0; number < SLOTS; number++) {
     const folder = join(cache, `engine-${number}`)
     mkdirSync(folder, { recursive: true })
-    const lock = join(folder, 'lock')
+    // Not in the cache: runs with caches of their own share the addresses, bridges and run folders of a slot.
+    const lock = `${runFolderOf(number)}.lock`
     if (takeLock(lock)) return { number, folder, release: () => rmSync(lock, { force: true }) }
   }
   throw new Error(`All ${SLOTS} test engines below ${cache} are in use. Wait for the other runs, or remove the folder.`)
+}
+
+/** Short, because a socket's path is; one place for all caches. */
+function runFolderOf(slot: number): string {
+  return `/tmp/oriel-engine-${slot}`
 }
 
 function takeLock(lock: string): boolean {
@@ -59,7 +65,7 @@ function isAlive(pid: number): boolean {
  */
 export async function startEngine(slot: Slot, dataRoot = join(slot.folder, 'data')): Promise<Engine> {
   if (process.getuid?.() !== 0) throw new Error('The end-to-end tests start their own dockerd, which needs root.')
-  const runFolder = `/tmp/oriel-engine-${slot.number}`
+  const runFolder = runFolderOf(slot.number)
   await endLeftovers(runFolder)
   await unmountBelow(runFolder, slot.folder)
   rmSync(runFolder, { recursive: true, force: true })
