@@ -1,7 +1,5 @@
-import { PassThrough, pipeline, type Readable } from 'node:stream'
-import { extract, pack } from 'tar-stream'
-
-const BLOCK = 512
+import { pipeline, type Readable, Transform, type TransformCallback } from 'node:stream'
+import { BLOCK, type EntryNames, encodePax, fieldOf, namedHeader, paxRecords, sizeOf, typeOf } from './tar-header.ts'
 
 /** The name in the first header of a tar, read without taking it off the stream; undefined when it is no plain tar. */
 export async function peekTarName(stream: Readable): Promise<string | undefined> {
@@ -18,15 +16,9 @@ export function firstName(head: Buffer): string | undefined {
     const records = head.toString('utf8', BLOCK, BLOCK + size)
     const path = /(?:^|\n)\d+ path=([^\n]*)\n/.exec(records)?.[1]
     const after = BLOCK + Math.ceil(size / BLOCK) * BLOCK
-    return path ?? (after + BLOCK <= head.length ? plainName(head.subarray(after)) : undefined)
+    return path ?? (after + BLOCK <= head.length ? fieldOf(head.subarray(after), 'name') : undefined)
   }
-  return type === 'g' || type === 'L' ? undefined : plainName(head)
-}
-
-function plainName(header: Buffer): string {
-  const field = (from: number, to: number): string => header.toString('utf8', from, to).replace(/\0.*$/s, '')
-  const prefix = header.toString('latin1', 257, 263) === 'ustar\0' ? field(345, 500) : ''
-  return prefix === '' ? field(0, 100) : `${prefix}/${field(0, 100)}`
+  return type === 'g' || type === 'L' ? undefined : fieldOf(head, 'name')
 }
 
 /** Waits for so many bytes, or the end, and puts them back. */
@@ -60,41 +52,104 @@ function readable(stream: Readable): Promise<boolean> {
   })
 }
 
+/** What may stand before one entry's header (its PAX records, or GNU's long names), in bytes. */
+const META_LIMIT = 1024 * 1024
+
+/** Gives entries other names. Contents pass as they come: a library that took the archive apart and made it anew cost half of a copy. */
+class Renamer extends Transform {
+  readonly #rename: (name: string) => string
+  /** Bytes of the block, or of the records with their header, that is being gathered. */
+  #gathered: Buffer = Buffer.alloc(0)
+  #wanted = BLOCK
+  /** Content and padding still to pass, in bytes. */
+  #passing = 0
+  #records: Record<string, string> = {}
+
+  constructor(rename: (name: string) => string) {
+    super({ readableHighWaterMark: 1024 * 1024, writableHighWaterMark: 1024 * 1024 })
+    this.#rename = rename
+  }
+
+  override _transform(chunk: Buffer, _encoding: BufferEncoding, callback: TransformCallback): void {
+    try {
+      let rest = chunk
+      while (rest.length > 0) rest = this.#passing > 0 ? this.#pass(rest) : this.#gather(rest)
+      callback()
+    } catch (error) {
+      callback(error as Error)
+    }
+  }
+
+  override _flush(callback: TransformCallback): void {
+    const cut = this.#passing > 0 || this.#gathered.length > 0
+    callback(cut ? new Error('the tar was cut off') : null)
+  }
+
+  #pass(bytes: Buffer): Buffer {
+    const now = bytes.subarray(0, this.#passing)
+    this.#passing -= now.length
+    this.push(now)
+    return bytes.subarray(now.length)
+  }
+
+  #gather(bytes: Buffer): Buffer {
+    const now = bytes.subarray(0, this.#wanted - this.#gathered.length)
+    this.#gathered = Buffer.concat([this.#gathered, now])
+    if (this.#gathered.length === this.#wanted) this.#take(this.#gathered)
+    return bytes.subarray(now.length)
+  }
+
+  #take(gathered: Buffer): void {
+    const header = gathered.subarray(0, BLOCK)
+    const size = sizeOf(header)
+    const type = typeOf(header)
+    const meta = type === 'x' || type === 'L' || type === 'K'
+    if (meta && gathered.length === BLOCK && size > 0) {
+      if (size > META_LIMIT) throw new Error('the tar has a name that is too long')
+      this.#wanted = BLOCK + padded(size)
+      return
+    }
+    this.#gathered = Buffer.alloc(0)
+    this.#wanted = BLOCK
+    if (meta) this.#remember(type, gathered.subarray(BLOCK, BLOCK + size))
+    else this.#entry(header, size)
+  }
+
+  #remember(type: string, data: Buffer): void {
+    if (type === 'x') Object.assign(this.#records, paxRecords(data))
+    else this.#records[type === 'L' ? 'path' : 'linkpath'] = data.toString('utf8').replace(/\0.*$/s, '')
+  }
+
+  #entry(header: Buffer, size: number): void {
+    const { path, linkpath, ...records } = this.#records
+    this.#records = {}
+    // The end of the archive, and records for all that follows, which name nothing.
+    if (header.every(byte => byte === 0) || typeOf(header) === 'g') {
+      this.push(header)
+      this.#passing = padded(size)
+      return
+    }
+    const link = linkpath ?? fieldOf(header, 'linkname')
+    const names: EntryNames = {
+      name: this.#rename(path ?? fieldOf(header, 'name')),
+      linkname: typeOf(header) === '1' ? this.#rename(link) : link
+    }
+    const named = namedHeader(header, names)
+    const all = { ...records, ...named.records }
+    if (Object.keys(all).length > 0) this.push(encodePax(all, named.header))
+    this.push(named.header)
+    this.#passing = padded(records.size === undefined ? size : Number(records.size))
+  }
+}
+
+function padded(size: number): number {
+  return Math.ceil(size / BLOCK) * BLOCK
+}
+
 /** A tar with other names; all else of its entries, contents and PAX records stay. Streams, and breaks off as its source does. */
 export function renameEntries(source: Readable, rename: (name: string) => string): Readable {
-  const from = extract()
-  const to = pack()
-  from.on('entry', (header, stream, next) => {
-    // The names stand in the PAX records too where they are long; those are made anew.
-    const records: [string, string][] = Object.entries(header.pax ?? {})
-    const pax = Object.fromEntries(records.filter(([key]) => key !== 'path' && key !== 'linkpath'))
-    const isHardLink = header.type === 'link' && typeof header.linkname === 'string'
-    const linkname = isHardLink ? rename(header.linkname ?? '') : header.linkname
-    const renamed = {
-      ...header,
-      name: rename(header.name),
-      linkname,
-      pax: Object.keys(pax).length > 0 ? pax : undefined
-    }
-    const entry = to.entry(renamed as Parameters<typeof to.entry>[0], next)
-    stream.on('error', (error: Error) => to.destroy(error))
-    // It fails with the whole, which says so.
-    entry.on('error', () => {})
-    stream.pipe(entry)
-  })
-  from.on('finish', () => to.finalize())
-  from.on('error', (error: Error) => to.destroy(error))
-  source.on('error', error => from.destroy(error))
-  source.on('close', () => {
-    if (!source.readableEnded) from.destroy(new Error('the tar was cut off'))
-  })
-  source.pipe(from)
-  const renamed = new PassThrough({ highWaterMark: 256 * 1024 })
   // An error reaches the reader through the stream itself.
-  pipeline(to as unknown as NodeJS.ReadableStream, renamed, error => {
-    if (error) source.destroy()
-  })
-  return renamed
+  return pipeline(source, new Renamer(rename), () => {})
 }
 
 /** Renames what is or lies below `from`. */
