@@ -16,13 +16,16 @@ const maxHeaderSize = 128 * 1024
 export class HandlerServer {
   readonly #handlers = new WeakMap<object, Handler>()
   readonly #onError: (error: unknown) => void
-  readonly #server = createServer({ maxHeaderSize, noDelay: true, requestTimeout: 0 }, (request, response) => {
-    const handler = this.#handlers.get(request.socket)
-    // A second request on the connection: nobody decided on it. The end of the first answer closes the connection.
-    if (handler === undefined) return
-    this.#handlers.delete(request.socket)
-    this.#answer(handler, request, response)
-  })
+  readonly #server = createServer(
+    { maxHeaderSize, noDelay: true, requestTimeout: 0, highWaterMark: 512 * 1024 },
+    (request, response) => {
+      const handler = this.#handlers.get(request.socket)
+      // A second request on the connection: nobody decided on it. The end of the first answer closes the connection.
+      if (handler === undefined) return
+      this.#handlers.delete(request.socket)
+      this.#answer(handler, request, response)
+    }
+  )
 
   constructor(onError: (error: unknown) => void) {
     this.#onError = onError
