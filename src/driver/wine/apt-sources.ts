@@ -1,13 +1,11 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
-const DEFAULT_MIRROR = 'http://deb.debian.org/debian'
-
 /**
  * The base address of the Debian mirror that this host installs from, read from its apt sources (one-line and deb822 form);
- * Debian's own when there is none. An address may hold a password: it does not go into logs.
+ * undefined when there is none. An address may hold a password: it does not go into logs.
  */
-export async function debianMirror(folder = '/etc/apt'): Promise<string> {
+export async function debianMirror(folder = '/etc/apt'): Promise<string | undefined> {
   const parts = join(folder, 'sources.list.d')
   const names = (await readdir(parts).catch(() => [])).sort()
   const texts = await Promise.all([
@@ -19,7 +17,7 @@ export async function debianMirror(folder = '/etc/apt'): Promise<string> {
     })
   ])
   // The main archive ends in /debian by Debian's own convention; its security archive and those of others do not.
-  return texts.flat().find(uri => /\/debian\/?$/.test(uri)) ?? DEFAULT_MIRROR
+  return texts.flat().find(uri => /\/debian\/?$/.test(uri))
 }
 
 /** Addresses of `deb [options] URI suite component…` lines. */

@@ -171,8 +171,8 @@ export const mmdebstrap: Bootstrap = {
   }
 }
 
-/** The result is on stdout, as a tar archive. */
-export function mmdebstrapArguments(mirror: string): string[] {
+/** The result is on stdout, as a tar archive. Without a mirror mmdebstrap takes Debian's own. */
+export function mmdebstrapArguments(mirror: string | undefined): string[] {
   return [
     '--variant=minbase',
     '--architectures=amd64',
@@ -182,7 +182,7 @@ export function mmdebstrapArguments(mirror: string): string[] {
     '--dpkgopt=path-include=/usr/share/doc/*/copyright',
     'trixie',
     '-',
-    mirror
+    ...(mirror === undefined ? [] : [mirror])
   ]
 }
 

@@ -78,7 +78,7 @@ test('a build without network is tried again on the network of the host, and the
   fake.build = ({ query }) =>
     query.get('networkmode') === 'host'
       ? [{ stream: 'ok' }]
-      : [{ stream: "W: Temporary failure resolving 'deb.debian.org'\n" }, { error: 'returned a non-zero code: 100' }]
+      : [{ stream: "W: Temporary failure resolving 'mirror.example'\n" }, { error: 'returned a non-zero code: 100' }]
   await buildBases(fake.engine, files, work())
   const modes = fake.named('POST', '/build').map(({ query }) => query.get('networkmode'))
   expect(modes).toEqual([null, 'host', 'host', 'host'])

@@ -92,5 +92,6 @@ test('a full disk is told as such, before anything else is tried', async () => {
 test('mmdebstrap writes to its output, from the mirror given', () => {
   const argv = mmdebstrapArguments('http://mirror.example/debian')
   expect(argv.slice(-3)).toEqual(['trixie', '-', 'http://mirror.example/debian'])
+  expect(mmdebstrapArguments(undefined).slice(-2)).toEqual(['trixie', '-'])
   expect(argv).toContain('--variant=minbase')
 })
