@@ -98,8 +98,8 @@ export class Engine {
         ? {}
         : { body: JSON.stringify(body), headers: { 'Content-Type': 'application/json', ...options.headers } })
     })
+    if (answer.status >= 400) throw await engineErrorOf(answer)
     const text = await readText(answer.body)
-    if (answer.status >= 400) throw new EngineError(answer.status, messageIn(text, answer.status))
     // An empty body is the documented undefined; the caller says what T the endpoint answers.
     if (text.trim() === '') return undefined as T
     try {
@@ -173,6 +173,11 @@ function lengthOfNone(method: string): OutgoingHttpHeaders {
 function hostOf(endpoint: Endpoint): string {
   if (endpoint.kind !== 'tcp') return 'docker'
   return endpointUrl(endpoint).replace('tcp://', '')
+}
+
+/** The refusal in an answer of status 400 or above, in the engine's own words. Reads the body to its end. */
+export async function engineErrorOf(answer: EngineAnswer): Promise<EngineError> {
+  return new EngineError(answer.status, messageIn(await readText(answer.body), answer.status))
 }
 
 async function readText(body: Readable): Promise<string> {

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { posix } from 'node:path'
-import { EngineError } from '#docker/engine.ts'
+import { EngineError, engineErrorOf } from '#docker/engine.ts'
 import type { Handling } from '#gateway/proxy/handling.ts'
 import { pipeAnswer, sendError } from '#gateway/proxy/respond.ts'
 import { joinTarget, type Route, type RouteMatch } from '#gateway/routes.ts'
@@ -15,7 +15,7 @@ import {
   statOf
 } from './archive-path.ts'
 import type { WineContext } from './context.ts'
-import { numberOf, objectOf, stringOf } from './json.ts'
+import { numberOf, stringOf } from './json.ts'
 import { type Container, findContainer, inWindowsWords } from './record.ts'
 import { Refusal } from './refusal.ts'
 import { peekTarName, rebase, renameEntries } from './tar-rename.ts'
@@ -124,9 +124,8 @@ async function write(
     await pipeAnswer(answer, response)
     return
   }
-  const chunks: Buffer[] = []
-  for await (const chunk of answer.body) chunks.push(chunk)
-  sendError(response, answer.status, inClientWords(Buffer.concat(chunks).toString('utf8'), target.linux, target.typed))
+  const { status, message } = await engineErrorOf(answer)
+  sendError(response, status, inClientWords(message, target.linux, target.typed))
 }
 
 /** Where an upload goes, and how its entries are to be called there. */
@@ -177,12 +176,6 @@ async function existingName(
 }
 
 /** An engine's error with the path that the client typed. */
-function inClientWords(text: string, linux: string, typed: string): string {
-  let message = text.trim()
-  try {
-    message = stringOf(objectOf(JSON.parse(text)).message)
-  } catch {
-    // Not JSON: the text itself is all there is.
-  }
+function inClientWords(message: string, linux: string, typed: string): string {
   return inWindowsWords(message.replaceAll(linux, typed))
 }

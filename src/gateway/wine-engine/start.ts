@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { EngineError } from '#docker/engine.ts'
+import { EngineError, engineErrorOf } from '#docker/engine.ts'
 import { joinTarget, type Route } from '#gateway/routes.ts'
 import { MAIN_STATE } from '#image/launch.ts'
 import type { WineContext } from './context.ts'
@@ -70,10 +70,10 @@ async function startAndWatch(
     return 304
   }
   if (answer.status >= 400) {
-    const error = await engineError(answer.status, answer.body)
+    const error = await engineErrorOf(answer)
     // It never ran, so no event tells of its end, and the client of `run --rm` waits until it is gone.
     if (container.record.autoRemove && container.state.Running !== true) await discard(context, container.id)
-    throw error
+    throw new EngineError(error.status, inWindowsWords(error.message))
   }
   answer.body.resume()
   const state = await untilState(context, container.id, before)
@@ -86,19 +86,6 @@ async function discard(context: WineContext, id: string): Promise<void> {
   answer.body.resume()
   if (answer.status >= 400)
     context.log.warn('a container that did not start is not removed', { id, status: answer.status })
-}
-
-async function engineError(status: number, body: AsyncIterable<Buffer>): Promise<Error> {
-  const chunks: Buffer[] = []
-  for await (const chunk of body) chunks.push(chunk)
-  const text = Buffer.concat(chunks).toString('utf8')
-  let message = text
-  try {
-    message = stringOf((JSON.parse(text) as { message?: unknown }).message)
-  } catch {
-    // Not JSON: the text itself is all there is.
-  }
-  return new EngineError(status, inWindowsWords(message))
 }
 
 /** Waits for a state that is not the one of the run before (`before`). Undefined when none comes, or the container is gone. */

@@ -1,4 +1,4 @@
-import { EngineError } from '#docker/engine.ts'
+import { engineErrorOf } from '#docker/engine.ts'
 import { joinTarget, type Route } from '#gateway/routes.ts'
 import { messageOf } from '#lib/fault.ts'
 import type { WineContext } from './context.ts'
@@ -21,11 +21,8 @@ export function waitRoutes(context: WineContext): Route[] {
             signal: abort.signal,
             timeoutMs: 0
           })
+          if (answer.status >= 400) throw await engineErrorOf(answer)
           const chunks: Buffer[] = []
-          if (answer.status >= 400) {
-            for await (const chunk of answer.body) chunks.push(chunk)
-            throw new EngineError(answer.status, Buffer.concat(chunks).toString('utf8').trim())
-          }
           // The client starts the container only when it has the head: it must not wait for the end.
           response.writeHead(200, { 'Content-Type': 'application/json' })
           response.flushHeaders()
