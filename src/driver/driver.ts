@@ -58,6 +58,127 @@ export interface Driver {
   removeImages(engine: EngineReference, work: DriverWork): Promise<string[]>
 }
 
+/** Where a driver keeps what belongs to one machine. */
+export interface MachinePlace {
+  /** ORIEL_HOME, for what machines share (golden images, media). */
+  home: string
+  /** The machine's own folder. */
+  folder: string
+  /** A folder whose path is short enough for unix sockets. */
+  socketFolder: string
+}
+
+/** A driver's work on one machine's files or processes. The machine's lock is held. */
+export interface MachineWork extends DriverWork {
+  place: MachinePlace
+}
+
+export interface UpWork extends MachineWork {
+  /** Log for the output of long steps. */
+  logFile: string
+  /** Runs a named stage and tells of it; `run` gives a few words on its result and the result. */
+  stage<T>(name: string, run: (work: DriverWork) => Promise<[detail: string, result: T]>): Promise<T>
+  /** Runs while no other command, of any machine, works on the thing that `key` names. */
+  alone<T>(key: string, run: (signal: AbortSignal) => Promise<T>): Promise<T>
+}
+
+/** An engine that answers. */
+export interface Running {
+  reference: EngineReference
+  windows: { release: string; build: number }
+}
+
+/** What a person gave `oriel up` of a machine's settings; an option that is not given leaves the setting as it is. */
+export interface UpOptions {
+  /** wine: URL of the Linux engine. */
+  engine?: string
+  windows?: string
+  edition?: string
+  /** A file or URL of an installation disc. */
+  iso?: string
+  /** Of the installation disc. */
+  sha256?: string
+  cpus?: number
+  /** As docker writes sizes: `4GiB`, `4096m`. */
+  memory?: string
+  disk?: string
+  isolation?: string
+  accelerator?: string
+  locale?: string
+  keyboard?: string
+  timeZone?: string
+  /** Files with PowerShell to run in the guest. */
+  provision?: string[]
+  /** A file or URL of a Docker Engine archive. */
+  engineArchive?: string
+}
+
+/** What the guest told of itself, and when (ISO 8601). */
+export interface GuestFacts {
+  product: string
+  build: number
+  revision: number
+  evaluation: boolean
+  /** Days of the evaluation that were left at `at`; null when it is no evaluation. */
+  daysLeft: number | null
+  rearmsLeft: number | null
+  engine: string
+  at: string
+}
+
+export interface Snapshot {
+  name: string
+  /** ISO 8601. */
+  madeAt: string
+  /** True when it holds the memory of a running machine as well. */
+  live: boolean
+}
+
+export interface Forward {
+  hostPort: number
+  guestPort: number
+}
+
+/** What only a machine that is a virtual one can do. Each is a Fault 3 when the machine is not in the state for it. */
+export interface VirtualMachine<S> {
+  state(place: MachinePlace): Promise<'absent' | 'off' | 'running' | 'paused' | 'suspended'>
+  /** Shuts the guest down, and cuts its power after a time. Gives words on how it went. */
+  stop(settings: S, work: MachineWork): Promise<string>
+  suspend(settings: S, work: MachineWork): Promise<string>
+  snapshots: {
+    create(name: string, settings: S, work: MachineWork): Promise<string>
+    /** Leaves the machine off, or suspended when the snapshot is a live one; the next `up` goes on from there. */
+    restore(name: string, settings: S, work: MachineWork): Promise<string>
+    list(place: MachinePlace): Promise<Snapshot[]>
+    remove(name: string, settings: S, work: MachineWork): Promise<void>
+  }
+  /** Writes a PNG of the guest's screen. */
+  screenshot(file: string, work: MachineWork): Promise<void>
+  /** Where a VNC client finds the screen, with a password that is new each time; loopback only. */
+  view(work: MachineWork): Promise<{ host: string; port: number; password: string }>
+  forwards: {
+    add(forward: { hostPort?: number; guestPort: number }, work: MachineWork): Promise<Forward>
+    list(place: MachinePlace): Promise<Forward[]>
+    remove(hostPort: number, work: MachineWork): Promise<void>
+  }
+  /** The last known facts of the guest, without asking it. */
+  facts(place: MachinePlace): Promise<GuestFacts | undefined>
+  /** The folder with ca.pem, cert.pem and key.pem for clients, and the engine's address. */
+  tls(place: MachinePlace): Promise<EngineReference>
+  renewCertificates(settings: S, work: MachineWork): Promise<string>
+  rearm(settings: S, work: MachineWork): Promise<string>
+  upgrade(version: string, settings: S, work: MachineWork): Promise<string>
+  /** Ends the machine at once and removes its disks. What machines share stays. */
+  remove(place: MachinePlace): Promise<void>
+  /** For the host agent: looks after the guest (its clock) until the signal fires. */
+  watch(place: MachinePlace, log: GuestLog, signal: AbortSignal): Promise<void>
+}
+
+export interface GuestLog {
+  info(message: string, fields?: Record<string, unknown>): void
+  warn(message: string, fields?: Record<string, unknown>): void
+}
+
 /** The endpoint of a reference, with its keys read. Fault when the address or a key cannot be read. */
 export async function endpointOf(reference: EngineReference): Promise<Endpoint> {
   if (reference.tlsFolder === undefined) {
