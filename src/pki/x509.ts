@@ -9,7 +9,8 @@ interface Metadata {
 /** The X.509 library, loaded by the first who makes a certificate: it takes a tenth of a second. */
 export async function loadX509(): Promise<typeof import('@peculiar/x509')> {
   provideMetadata(Reflect as Metadata)
-  return import('@peculiar/x509')
+  // Not its named exports: a bundle gives a CommonJS library as `default` only.
+  return (await import('@peculiar/x509')).default
 }
 
 function provideMetadata(reflect: Metadata): void {
