@@ -15,11 +15,19 @@ install_modules() {
   npm install --no-save --include=dev --no-audit --no-fund --loglevel=error && touch node_modules/.package-lock.json
 }
 
-# apt_install COMMAND:PACKAGE…: installs the packages whose command is missing.
+# has COMMAND, or has /FILE
+has() {
+  case $1 in
+    /*) [ -e "$1" ] ;;
+    *) PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null ;;
+  esac
+}
+
+# apt_install COMMAND:PACKAGE…: installs the packages whose command (or /FILE) is missing.
 apt_install() {
   local pair packages=()
   for pair in "$@"; do
-    PATH=$PATH:/usr/sbin:/sbin command -v "${pair%%:*}" >/dev/null || packages+=("${pair#*:}")
+    has "${pair%%:*}" || packages+=("${pair#*:}")
   done
   [ ${#packages[@]} -eq 0 ] && return
   if [ "$(id -u)" != 0 ]; then
@@ -36,6 +44,39 @@ apt_install() {
 install_docker() {
   apt_install dockerd:docker.io iptables:iptables ip:iproute2 mmdebstrap:mmdebstrap || return
   command -v docker >/dev/null || apt_install docker:docker-cli
+}
+
+# What the unit tests check our discs, certificates and keys with, and the machine that they boot.
+install_test_tools() {
+  if on_debian; then
+    apt_install ssh-keygen:openssh-client xmllint:libxml2-utils isoinfo:genisoimage xorriso:xorriso 7z:p7zip-full \
+      wimlib-imagex:wimtools qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils openssl:openssl swtpm:swtpm \
+      /usr/share/OVMF/OVMF_CODE_4M.fd:ovmf && install_sshd
+    return
+  fi
+  # The other tools, and QEMU's firmware, come with these or with the system.
+  local pair formulae=()
+  for pair in qemu-system-x86_64:qemu xorriso:xorriso isoinfo:cdrtools 7z:p7zip wimlib-imagex:wimlib swtpm:swtpm; do
+    has "${pair%%:*}" || formulae+=("${pair#*:}")
+  done
+  [ ${#formulae[@]} -eq 0 ] && return
+  echo "Missing for the unit tests: ${formulae[*]}. On a Mac: brew install ${formulae[*]}" >&2
+  return 1
+}
+
+# Tests start an sshd of their own. The package would start one for everybody, now and at each boot.
+install_sshd() {
+  has sshd && return
+  local policy=/usr/sbin/policy-rc.d status=0
+  if [ "$(id -u)" != 0 ] || [ -e $policy ]; then
+    apt_install sshd:openssh-server
+    return
+  fi
+  printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy
+  apt_install sshd:openssh-server || status=$?
+  rm -f $policy
+  ! has systemctl || systemctl --quiet disable ssh.service ssh.socket 2>/dev/null
+  return $status
 }
 
 # True when the end-to-end tests have an engine, or can start their own.
