@@ -33,3 +33,9 @@ test('certificates are made in the bundle too', async () => {
     console.log((await ensurePki('pki', { machine: 'win' })).changed)`
   expect(await runBundled('pki', code)).toBe('true')
 })
+
+test('time zones are known in the bundle too', async () => {
+  const code = `import { parseTimeZone } from '#windows/host-settings.ts'
+    console.log(await parseTimeZone('Europe/Berlin'))`
+  expect(await runBundled('zones', code)).toBe('W. Europe Standard Time')
+})
