@@ -34,7 +34,11 @@ export function refuseOthers(driver: string, options: UpOptions, known: readonly
   })
 }
 
-/** The options that were given. */
-export function given(options: UpOptions): (keyof UpOptions)[] {
+/** How a person types an option. */
+export function flagOf(option: keyof UpOptions): string {
+  return FLAGS[option]
+}
+
+function given(options: UpOptions): (keyof UpOptions)[] {
   return (Object.keys(FLAGS) as (keyof UpOptions)[]).filter(option => options[option] !== undefined)
 }
