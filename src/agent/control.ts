@@ -1,11 +1,18 @@
 import { connect } from 'node:net'
+import type { EngineReference, MachinePlace } from '#driver/driver.ts'
 
 /** What the host agent is told at start, in a file: nothing in it is secret. */
 export interface AgentConfig {
   machine: string
   /** Version and content of the agent's program; another one means that the agent has to be replaced. */
   build: string
-  engine: { url: string; tlsFolder?: string; skipVerify?: boolean }
+  /** Name of the machine's driver; it decides what the gateway has to rewrite, and whether there is a guest to look after. */
+  driver: string
+  /** Where the driver keeps what belongs to the machine. */
+  place: MachinePlace
+  engine: EngineReference
+  /** Hash of the keys in the engine's folder, as `keysHash`. */
+  keys?: string
   dockerSocket: string
   agentSocket: string
   logFile: string
@@ -16,12 +23,8 @@ export type Health =
   | { ok: true; engine: { version: string; apiVersion: string; os: string; arch: string } }
   | { ok: false; why: string }
 
-export interface AgentStatus {
-  build: string
+export interface AgentStatus extends Omit<AgentConfig, 'agentSocket' | 'logFile'> {
   pid: number
-  machine: string
-  engine: AgentConfig['engine']
-  dockerSocket: string
   startedAt: string
   health: Health
 }

@@ -1,13 +1,14 @@
 import { readFile } from 'node:fs/promises'
 import { Engine } from '#docker/engine.ts'
 import { endpointOf } from '#driver/driver.ts'
-import { startWineGateway } from '#gateway/wine-engine/gateway.ts'
+import { virtualMachineOf } from '#driver/drivers.ts'
 import { messageOf } from '#lib/fault.ts'
 import { type Log, openLog } from '#lib/log.ts'
 import type { AgentConfig, AgentReply, AgentRequest } from './control.ts'
 import { serveControl } from './control-server.ts'
 import { EngineMonitor } from './engine-monitor.ts'
 import { removeStaleSocket } from './stale-socket.ts'
+import { keepWatching } from './watch.ts'
 
 const PROBE_EVERY_MS = 5000
 const CLOSE_MS = 3000
@@ -36,15 +37,18 @@ async function serve(config: AgentConfig, log: Log): Promise<void> {
   const monitor = new EngineMonitor(new Engine({ kind: 'unix', path: config.dockerSocket }), engine, log)
   const control = await serveControl(config.agentSocket, answer)
   await removeStaleSocket(config.dockerSocket)
-  const { machine, dockerSocket: socketPath } = config
-  const gateway = await startWineGateway({ machine, socketPath, engine, log })
+  const { machine, dockerSocket: socketPath, agentSocket: _, logFile: __, ...told } = config
+  const gateway = await (await gatewayOf(config.driver))({ machine, socketPath, engine, log })
   log.info('the agent serves', { machine, build: config.build, pid: process.pid, engine: config.engine.url })
+  const watching = new AbortController()
+  void watch(config, log, watching.signal)
 
   let ending = false
   async function end(why: string): Promise<void> {
     if (ending) return
     ending = true
     log.info('the agent ends', { why })
+    watching.abort()
     // Connections that do not want to end must not keep the agent.
     setTimeout(() => process.exit(0), CLOSE_MS)
     await control.close()
@@ -56,14 +60,12 @@ async function serve(config: AgentConfig, log: Log): Promise<void> {
       setImmediate(() => void end('told to stop'))
       return { stopping: true }
     }
-    const { build, engine: reference, dockerSocket } = config
     return {
       status: {
-        build,
-        pid: process.pid,
+        ...told,
         machine,
-        engine: reference,
-        dockerSocket,
+        dockerSocket: socketPath,
+        pid: process.pid,
         startedAt,
         health: await monitor.health()
       }
@@ -83,6 +85,22 @@ async function serve(config: AgentConfig, log: Log): Promise<void> {
       process.exit(0)
     }
   }, PROBE_EVERY_MS)
+}
+
+// Each is loaded by the agents that need it: what an agent never runs would stay in its memory all the same.
+async function gatewayOf(driver: string) {
+  return driver === 'wine'
+    ? (await import('#gateway/wine-engine/gateway.ts')).startWineGateway
+    : (await import('#gateway/windows-engine/gateway.ts')).startWindowsGateway
+}
+
+async function watch({ driver, place }: AgentConfig, log: Log, signal: AbortSignal): Promise<void> {
+  try {
+    const vm = await virtualMachineOf(driver)
+    if (vm !== undefined) await keepWatching(until => vm.watch(place, log, until), log, signal)
+  } catch (error) {
+    log.error('nobody looks after the guest', { error: messageOf(error) })
+  }
 }
 
 const configFile = process.argv[3]

@@ -84,12 +84,11 @@ export async function stopAgent(agentSocket: string): Promise<boolean> {
   return true
 }
 
-function isSame(status: AgentStatus, config: AgentConfig): boolean {
-  return (
-    status.build === config.build &&
-    status.dockerSocket === config.dockerSocket &&
-    JSON.stringify(status.engine) === JSON.stringify(config.engine)
-  )
+/** Whether an agent does exactly what this configuration asks for. */
+export function isSame(status: AgentStatus, config: AgentConfig): boolean {
+  const what = ({ build, driver, place, engine, keys, dockerSocket }: AgentConfig | AgentStatus) =>
+    JSON.stringify([build, driver, place, engine, keys ?? null, dockerSocket])
+  return what(status) === what(config)
 }
 
 function isAlive(pid: number): boolean {

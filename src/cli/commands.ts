@@ -16,6 +16,14 @@ export const LOADERS: Record<CommandName, () => Promise<Define>> = {
   logs: async () => (await import('./commands/logs.ts')).logs,
   doctor: async () => (await import('./commands/doctor.ts')).doctor,
   shell: async () => (await import('./commands/shell.ts')).shell,
+  suspend: async () => (await import('./commands/suspend.ts')).suspend,
+  snapshot: async () => (await import('./commands/snapshot.ts')).snapshot,
+  screenshot: async () => (await import('./commands/screenshot.ts')).screenshot,
+  view: async () => (await import('./commands/view.ts')).view,
+  forward: async () => (await import('./commands/forward.ts')).forward,
+  certs: async () => (await import('./commands/certs.ts')).certs,
+  rearm: async () => (await import('./commands/rearm.ts')).rearm,
+  upgrade: async () => (await import('./commands/upgrade.ts')).upgrade,
   completion: async () => {
     const { completion } = await import('./commands/completion.ts')
     return io => completion(io, LOADERS)

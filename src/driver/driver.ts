@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { GenericSchema } from 'valibot'
 import { type Endpoint, parseEndpoint, type TlsMaterial } from '#docker/endpoint.ts'
 import { Fault, messageOf } from '#lib/fault.ts'
 import type { Report } from '#lib/progress.ts'
@@ -20,19 +21,6 @@ export interface DriverWork {
   report: Report
 }
 
-export interface FoundEngine {
-  reference: EngineReference
-  /** For people: what it is and where it was found. */
-  description: string
-}
-
-/** A named step of bringing a machine up: does nothing when its result is there already. */
-export interface Stage {
-  readonly name: string
-  /** Gives a few words on the result for people. */
-  run(engine: EngineReference, work: DriverWork & { logFile: string }): Promise<string>
-}
-
 /** One line of `oriel doctor`. */
 export interface Check {
   name: string
@@ -43,19 +31,28 @@ export interface Check {
   advice?: string
 }
 
-/** Makes an engine exist and fit for Windows containers. */
-export interface Driver {
+/** Makes an engine exist and fit for Windows containers. `S` are its settings of one machine. */
+export interface Driver<S = unknown> {
   readonly name: string
-  /** What a container of this machine is when nobody names a release. */
-  readonly windows: { release: string; build: number }
-  /** Finds or makes the engine: the one asked for, else the one used before, else the best there is. Fault 4 when there is none. */
-  findEngine(asked: { url?: string; recorded?: EngineReference }, work: DriverWork): Promise<FoundEngine>
-  /** What has to be done on the engine, in order. */
-  readonly stages: readonly Stage[]
-  /** Looks at what the driver needs. Never throws; changes nothing. */
-  check(recorded: EngineReference | undefined, work: DriverWork): Promise<Check[]>
-  /** Removes what `stages` made on the engine. Gives the names of what it removed. */
-  removeImages(engine: EngineReference, work: DriverWork): Promise<string[]>
+  /** What machine.yaml may say beside `driver`: a strict object. What it gives is also what is written back. */
+  readonly settings: GenericSchema<unknown, S>
+  /**
+   * The settings of a machine after `oriel up` with these options; Fault 2 for an option that the driver does not have, 3 for a
+   * change that a made machine cannot take, 4 when the host lacks what they name. `former` is undefined for a new machine.
+   */
+  configure(former: S | undefined, options: UpOptions, work: ConfigureWork): Promise<S>
+  /** Makes the engine exist, stage by stage; every stage looks first whether it is done. */
+  bringUp(settings: S, work: UpWork): Promise<Running>
+  /** The engine of a machine that was brought up before, without asking it. Undefined for one that never was. */
+  reference(settings: S, place: MachinePlace): Promise<EngineReference | undefined>
+  /** Looks at what the driver needs; without settings and place for a machine yet to be made. Never throws, changes nothing. */
+  check(settings: S | undefined, work: DriverWork & { place?: MachinePlace }): Promise<Check[]>
+  /** For an engine that machines and the owner's own work share: a machine's objects on it are told apart by their labels. */
+  readonly sharedEngine?: {
+    /** Removes what `bringUp` made on the engine for all machines. Gives the names of what it removed. */
+    removeImages(reference: EngineReference, work: DriverWork): Promise<string[]>
+  }
+  readonly vm?: VirtualMachine<S>
 }
 
 /** Where a driver keeps what belongs to one machine. */
@@ -73,11 +70,14 @@ export interface MachineWork extends DriverWork {
   place: MachinePlace
 }
 
-export interface UpWork extends MachineWork {
-  /** Log for the output of long steps. */
-  logFile: string
+export interface ConfigureWork extends MachineWork {
   /** Runs a named stage and tells of it; `run` gives a few words on its result and the result. */
   stage<T>(name: string, run: (work: DriverWork) => Promise<[detail: string, result: T]>): Promise<T>
+}
+
+export interface UpWork extends ConfigureWork {
+  /** Log for the output of long steps. */
+  logFile: string
   /** Runs while no other command, of any machine, works on the thing that `key` names. */
   alone<T>(key: string, run: (signal: AbortSignal) => Promise<T>): Promise<T>
 }

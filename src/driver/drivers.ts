@@ -1,5 +1,5 @@
 import { Fault } from '#lib/fault.ts'
-import type { Driver } from './driver.ts'
+import type { Driver, VirtualMachine } from './driver.ts'
 
 /** Drivers that this version has. */
 export const DRIVERS = ['wine'] as const
@@ -20,4 +20,9 @@ export async function driverNamed(name: string): Promise<Driver> {
     exitCode: 2,
     hint: `This version has: ${DRIVERS.join(', ')}.`
   })
+}
+
+/** What a driver can do with its virtual machines. Undefined, and without loading the driver's code, when it has none. */
+export async function virtualMachineOf(name: string): Promise<VirtualMachine<unknown> | undefined> {
+  return name === 'wine' ? undefined : (await driverNamed(name)).vm
 }

@@ -23,3 +23,16 @@ export function formatDuration(ms: number): string {
           : [Math.round(seconds / 86_400), 'day']
   return `${value} ${unit}${value === 1 ? '' : 's'}`
 }
+
+const UNITS = ['', 'k', 'm', 'g', 't', 'p']
+
+/**
+ * Bytes of a size as docker writes it for memory: `4GiB`, `4g`, `4096m`, `1.5GB`, or a plain number of bytes. Every unit is a
+ * power of 1024, as in docker. Undefined for what is no size.
+ */
+export function parseSize(text: string): number | undefined {
+  const [, number, unit = ''] = /^(\d{1,15}(?:\.\d{1,6})?) ?(?:([kmgtp])i?)?b?$/i.exec(text.trim()) ?? []
+  if (number === undefined) return undefined
+  const bytes = Math.round(Number(number) * 1024 ** UNITS.indexOf(unit.toLowerCase()))
+  return Number.isSafeInteger(bytes) ? bytes : undefined
+}

@@ -1,20 +1,27 @@
-import type { Check } from '#driver/driver.ts'
-import { driverNamed } from '#driver/drivers.ts'
+import type { Check, GuestFacts } from '#driver/driver.ts'
 import { run } from '#lib/child-process.ts'
 import { Fault, messageOf } from '#lib/fault.ts'
 import { orielVersion } from '#lib/package-root.ts'
 import { contextTrouble } from './context.ts'
+import { evaluationLeft } from './evaluation.ts'
 import type { MachineRequest } from './machine-lock.ts'
-import { contextName } from './paths.ts'
-import { type MachineSpec, parseSpec, recordedEngine } from './spec.ts'
+import { contextName, placeOf } from './paths.ts'
+import { DEFAULT_DRIVER, loadSpec } from './spec.ts'
 import { machineStatus } from './status.ts'
-import { openMachine, readSpecText } from './store.ts'
+import { type Machine, openMachine } from './store.ts'
+import { WORLD } from './world.ts'
 
 export type { Check }
 
-/** Looks at all that a machine needs, and says what to do where something is missing. Changes nothing. */
-export async function doctor(request: MachineRequest): Promise<Check[]> {
-  const { name, env, signal, report } = request
+/** Fewer days than these of an evaluation are worth a warning. */
+const EVALUATION_DAYS = 14
+
+/**
+ * Looks at all that a machine needs, and says what to do where something is missing. Changes nothing. `driver` counts for a
+ * machine that is not there yet.
+ */
+export async function doctor(request: MachineRequest & { driver?: string }): Promise<Check[]> {
+  const { name, env } = request
   const machine = await openMachine(name, env)
   const checks: Check[] = [
     {
@@ -24,13 +31,8 @@ export async function doctor(request: MachineRequest): Promise<Check[]> {
     },
     await checkDockerClient(env)
   ]
-  let spec: MachineSpec = { driver: 'wine' }
-  const text = machine === undefined ? undefined : await readSpecText(machine.paths)
   try {
-    if (text !== undefined && machine !== undefined) spec = parseSpec(text, machine.paths.spec)
-    const driver = await driverNamed(spec.driver)
-    const recorded = spec.engine === undefined ? undefined : recordedEngine(spec.engine)
-    checks.push(...(await driver.check(recorded, { machine: name, env, signal, report })))
+    checks.push(...(await checkDriver(machine, request)))
   } catch (error) {
     const advice = error instanceof Fault && error.hint !== undefined ? error.hint : `oriel rm --force ${name}`
     checks.push({ name: 'machine', result: 'missing', detail: messageOf(error), advice })
@@ -39,6 +41,42 @@ export async function doctor(request: MachineRequest): Promise<Check[]> {
   const socket = machine?.paths.dockerSocket
   if (socket !== undefined) checks.push(await checkContextOf(name, socket, env))
   return checks
+}
+
+async function checkDriver(
+  machine: Machine | undefined,
+  { name, env, signal, report, driver: asked, world = WORLD }: MachineRequest & { driver?: string }
+): Promise<Check[]> {
+  const work = { machine: name, env, signal, report }
+  const spec = machine === undefined ? undefined : await loadSpec(machine.paths, world.driver)
+  if (machine === undefined || spec === undefined) {
+    return (await world.driver(asked ?? DEFAULT_DRIVER)).check(undefined, work)
+  }
+  const place = placeOf(machine.paths, env)
+  const checks = await spec.driver.check(spec.settings, { ...work, place })
+  const facts = await spec.driver.vm?.facts(place).catch(() => undefined)
+  return [...checks, ...checkEvaluation(name, facts)]
+}
+
+/** How long the evaluation of the Windows in a machine lasts; nothing for a Windows that is none. */
+export function checkEvaluation(machine: string, facts: GuestFacts | undefined, now = Date.now()): Check[] {
+  const left = evaluationLeft(facts, now)
+  if (left === undefined) return []
+  const name = 'evaluation'
+  const { daysLeft, rearmsLeft } = left
+  const detail = `${days(daysLeft)} left${rearmsLeft === null ? '' : `, can be renewed ${rearmsLeft} times`}`
+  if (daysLeft > EVALUATION_DAYS) return [{ name, result: 'ok', detail }]
+  const advice =
+    rearmsLeft === 0
+      ? 'It cannot be renewed again. Make a new machine in time, or license the Windows in this one.'
+      : `oriel rearm ${machine}`
+  // Windows then shuts itself down every hour.
+  if (daysLeft === 0) return [{ name, result: 'missing', detail: `is over; ${detail}`, advice }]
+  return [{ name, result: 'warning', detail, advice }]
+}
+
+function days(count: number): string {
+  return `${count} day${count === 1 ? '' : 's'}`
 }
 
 async function checkDockerClient(env: NodeJS.ProcessEnv): Promise<Check> {

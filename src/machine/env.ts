@@ -1,4 +1,5 @@
 import { Fault } from '#lib/fault.ts'
+import type { MachineRequest } from './machine-lock.ts'
 import { existingMachine } from './store.ts'
 
 export const SHELLS = ['bash', 'zsh', 'fish', 'powershell'] as const
@@ -10,10 +11,22 @@ const MISLEADING = ['DOCKER_CONTEXT', 'DOCKER_TLS_VERIFY', 'DOCKER_TLS', 'DOCKER
 /** Lines that make a shell's docker clients use the machine. Fault 3 when there is no such machine. */
 export async function environment(name: string, shell: Shell, env: NodeJS.ProcessEnv): Promise<string[]> {
   const { paths } = await existingMachine(name, env)
-  const set = exportLine(shell, 'DOCKER_HOST', `unix://${paths.dockerSocket}`)
+  return lines(shell, { DOCKER_HOST: `unix://${paths.dockerSocket}` }, env)
+}
+
+/** As `environment`, for tools that cannot use a socket: the engine itself, by TCP and TLS. Fault 3 when it has no such way. */
+export async function tlsEnvironment(request: MachineRequest, shell: Shell): Promise<string[]> {
+  const { openVm } = await import('./vm.ts')
+  const { vm, work } = await openVm(request)
+  const { url, tlsFolder } = await vm.tls(work.place)
+  const variables = { DOCKER_HOST: url, DOCKER_TLS_VERIFY: '1', DOCKER_CERT_PATH: tlsFolder ?? '' }
+  return lines(shell, variables, request.env)
+}
+
+function lines(shell: Shell, variables: Record<string, string>, env: NodeJS.ProcessEnv): string[] {
   return [
-    set,
-    ...MISLEADING.filter(variable => env[variable] !== undefined).map(variable => unsetLine(shell, variable))
+    ...Object.entries(variables).map(([name, value]) => exportLine(shell, name, value)),
+    ...MISLEADING.filter(name => env[name] !== undefined && !(name in variables)).map(name => unsetLine(shell, name))
   ]
 }
 

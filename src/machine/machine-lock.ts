@@ -1,7 +1,8 @@
 import { withLock } from '#lib/lock.ts'
 import type { LockHolder } from '#lib/lock-holder.ts'
 import type { Report } from '#lib/progress.ts'
-import { engineLock, machinePaths } from './paths.ts'
+import { machinePaths, sharedLock } from './paths.ts'
+import type { World } from './world.ts'
 
 /** What every verb is given. */
 export interface MachineRequest {
@@ -9,6 +10,8 @@ export interface MachineRequest {
   env: NodeJS.ProcessEnv
   signal: AbortSignal
   report: Report
+  /** Only tests give one. */
+  world?: World
 }
 
 /** For verbs that take seconds. */
@@ -24,14 +27,14 @@ export function lockMachine<T>(
   return lock(request, machinePaths(request.name, request.env).lock, `oriel ${verb} ${request.name}`, limitMs, work)
 }
 
-/** Taken while an engine is being prepared, which several machines may share. */
-export function lockEngine<T>(
+/** Taken while something is being prepared that several machines share; `key` names it. */
+export function lockShared<T>(
   request: MachineRequest,
-  url: string,
+  key: string,
   limitMs: number,
   work: (signal: AbortSignal) => Promise<T>
 ): Promise<T> {
-  return lock(request, engineLock(url, request.env), `oriel up ${request.name}`, limitMs, work)
+  return lock(request, sharedLock(key, request.env), `oriel up ${request.name}`, limitMs, work)
 }
 
 function lock<T>(

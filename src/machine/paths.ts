@@ -1,5 +1,6 @@
 import { homedir, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
+import type { MachinePlace } from '#driver/driver.ts'
 import { Fault } from '#lib/fault.ts'
 
 /** Every name that Oriel has on disk for one machine. */
@@ -15,7 +16,7 @@ export interface MachinePaths {
   agentConfig: string
   /** JSON lines of the host agent; the former log is `agent.log.1`. */
   agentLog: string
-  /** Everything the engine said while it built the base images, for when a build fails. */
+  /** Everything that long steps of a driver said, such as the build of the base images, for when one fails. */
   buildLog: string
   /** Where the agent answers the command line (0600). Bound by one process, so it is also what makes it single. */
   agentSocket: string
@@ -75,9 +76,14 @@ export function machinePaths(name: string, env: NodeJS.ProcessEnv): MachinePaths
   }
 }
 
-/** Lock of an engine that machines share. No machine can have such a name. */
-export function engineLock(url: string, env: NodeJS.ProcessEnv): string {
-  return join(orielHome(env), 'locks', `.engine-${shortHash(url)}`)
+/** Lock of something that machines share: an engine, a golden image. No machine can have such a name. */
+export function sharedLock(key: string, env: NodeJS.ProcessEnv): string {
+  return join(orielHome(env), 'locks', `.shared-${shortHash(key)}`)
+}
+
+/** Where the driver keeps what belongs to a machine. */
+export function placeOf(paths: MachinePaths, env: NodeJS.ProcessEnv): MachinePlace {
+  return { home: orielHome(env), folder: paths.folder, socketFolder: dirname(paths.dockerSocket) }
 }
 
 /** True when a unix socket can be bound at this path on this system. */

@@ -12,7 +12,8 @@ export interface MachineState {
   transition?: 'starting' | 'stopping'
   context: string
   socket: string
-  windows: { release: string; build: number }
+  /** Absent until the machine was up for the first time. */
+  windows?: { release: string; build: number }
   /** When it was last brought up (ISO 8601), to tell a crash from a reboot of the host. */
   startedAt?: string
   /** Containers with a restart policy that `stop` has ended: the next `up` starts them, as a starting engine would. */

@@ -1,24 +1,33 @@
 import { agentStatus } from '#agent/control.ts'
-import { agentBuild, ensureAgent } from '#agent/start.ts'
 import { Engine } from '#docker/engine.ts'
-import { type Driver, type DriverWork, type EngineReference, endpointOf } from '#driver/driver.ts'
-import { driverNamed } from '#driver/drivers.ts'
+import {
+  type ConfigureWork,
+  type Driver,
+  type DriverWork,
+  type EngineReference,
+  endpointOf,
+  type UpOptions,
+  type UpWork
+} from '#driver/driver.ts'
 import { writeFileAtomic } from '#lib/atomic-file.ts'
 import { Fault, messageOf } from '#lib/fault.ts'
 import { poll } from '#lib/wait.ts'
 import { startContainers } from './containers.ts'
 import { checkContext, ensureContext, switchContext } from './context.ts'
-import { lockEngine, lockMachine, type MachineRequest } from './machine-lock.ts'
-import { contextName, type MachinePaths, machinePaths } from './paths.ts'
-import { formatSpec, type MachineSpec, parseSpec, recordedEngine } from './spec.ts'
+import { exampleImage } from './example-image.ts'
+import { startAgent } from './host-agent.ts'
+import { lockMachine, lockShared, type MachineRequest } from './machine-lock.ts'
+import { contextName, type MachinePaths, machinePaths, placeOf } from './paths.ts'
+import { DEFAULT_DRIVER, formatSpec, type MachineSpec, parseSpec } from './spec.ts'
 import type { MachineState } from './state.ts'
 import { writeState } from './state-file.ts'
 import { makeFolders, openMachine, readSpecText, removeFolders } from './store.ts'
+import { WORLD } from './world.ts'
 
 export interface UpRequest extends MachineRequest {
   driver?: string
-  /** URL of the Linux engine. */
-  engine?: string
+  /** What is to change in the machine's settings. */
+  options?: UpOptions
   /** Make the machine's context the docker client's current one. */
   use?: boolean
 }
@@ -28,10 +37,14 @@ export interface UpResult {
   context: string
   socket: string
   windows: { release: string; build: number }
+  /** An image to begin with. */
+  image: string
 }
 
-/** Another command may be building the base images. */
+/** Another command may be bringing the same machine up. */
 const LOCK_MS = 30 * 60_000
+/** Another machine may be building the base images, or installing the Windows that both begin from. */
+const SHARED_MS = 4 * 3_600_000
 const READY_MS = 20_000
 
 /**
@@ -39,17 +52,16 @@ const READY_MS = 20_000
  * the machine or its context is in the way, 4 when the host lacks something.
  */
 export async function up(request: UpRequest): Promise<UpResult> {
-  const { name, env, report, signal } = request
-  return lockMachine({ name, env, report, signal }, 'up', LOCK_MS, held => upLocked({ ...request, signal: held }))
+  return lockMachine(request, 'up', LOCK_MS, signal => upLocked({ ...request, signal }))
 }
 
 /** As `up`, for a caller that holds the machine's lock. */
 export async function upLocked(request: UpRequest): Promise<UpResult> {
-  const { name, env } = request
+  const { name, env, world = WORLD } = request
   const present = await openMachine(name, env)
   const paths = await choosePaths(name, env, present?.paths)
   const specText = await readSpecText(paths)
-  const spec = specText === undefined ? undefined : parseSpec(specText, paths.spec)
+  const spec = specText === undefined ? undefined : await parseSpec(specText, paths.spec, world.driver)
   const driver = await chooseDriver(request, spec)
   const sockets = [paths.dockerSocket, ...(present === undefined ? [] : [present.paths.dockerSocket])]
   await checkContext({ name, sockets }, env)
@@ -59,50 +71,56 @@ export async function upLocked(request: UpRequest): Promise<UpResult> {
     ...present?.state,
     driver: driver.name,
     context: contextName(name),
-    socket: paths.dockerSocket,
-    windows: driver.windows
+    socket: paths.dockerSocket
   }
   await writeState(paths, { ...state, transition: 'starting' })
   let settled = state
-  let found = false
+  let configured = false
   try {
-    const reference = await stage(request, 'engine', async work => {
-      const asked = {
-        ...(request.engine === undefined ? {} : { url: request.engine }),
-        ...(spec?.engine === undefined ? {} : { recorded: recordedEngine(spec.engine) })
-      }
-      const engine = await driver.findEngine(asked, work)
-      return [engine.description, engine.reference]
-    })
-    found = true
-    const text = formatSpec({ driver: driver.name, engine: reference }, name, specText)
+    const work = workOf(request, paths)
+    const settings = await driver.configure(spec?.settings, request.options ?? {}, work)
+    configured = true
+    const text = formatSpec(driver.name, settings, name, specText)
     if (text !== specText) await writeFileAtomic(paths.spec, text)
-    for (const step of driver.stages) {
-      await lockEngine(request, reference.url, LOCK_MS, held =>
-        stage({ ...request, signal: held }, step.name, async work => {
-          return [await step.run(reference, { ...work, logFile: paths.buildLog }), undefined]
-        })
-      )
-    }
-    const fresh = await startAgent(request, paths, reference)
-    await stage(request, 'context', async () => [
+    const { reference, windows } = await driver.bringUp(settings, work)
+    settled = { ...state, windows }
+    const fresh = await work.stage('agent', async () => {
+      const was = await startAgent(request, paths, driver.name, reference)
+      return [was, was !== 'running']
+    })
+    await work.stage('context', async () => [
       await ensureContext({ name, sockets }, paths.dockerSocket, env),
       undefined
     ])
-    await stage(request, 'ready', async work => [await waitUntilReady(paths, work), undefined])
+    await work.stage('ready', async ready => [await waitUntilReady(driver, paths, ready), undefined])
     if (request.use) await switchContext(name, env)
-    await startAgain(request, reference, state.resume)
-    const { resume: _, ...rest } = state
+    if (driver.sharedEngine !== undefined) await startAgain(request, reference, state.resume)
+    const { resume: _, ...rest } = settled
     settled = {
       ...rest,
       wanted: 'running',
       startedAt: (fresh ? undefined : state.startedAt) ?? new Date().toISOString()
     }
-    return { name, context: state.context, socket: state.socket, windows: state.windows }
+    const image = exampleImage(driver.vm !== undefined, windows.release)
+    return { name, context: state.context, socket: state.socket, windows, image }
   } finally {
-    // A machine that got no engine never was: nothing of it should stay.
-    if (!found && specText === undefined) await removeFolders(paths)
+    // A machine whose settings were refused never was: nothing of it should stay.
+    if (!configured && specText === undefined) await removeFolders(paths)
     else await writeState(paths, settled)
+  }
+}
+
+/** What the driver is given, bound to this command. */
+function workOf(request: MachineRequest, paths: MachinePaths): UpWork {
+  const { name: machine, env, signal, report } = request
+  const work: DriverWork = { machine, env, signal, report }
+  const stage: ConfigureWork['stage'] = (name, run) => runStage(work, name, run)
+  return {
+    ...work,
+    place: placeOf(paths, env),
+    logFile: paths.buildLog,
+    stage,
+    alone: (key, run) => lockShared(request, key, SHARED_MS, run)
   }
 }
 
@@ -118,33 +136,24 @@ async function choosePaths(
 }
 
 async function chooseDriver(request: UpRequest, spec: MachineSpec | undefined): Promise<Driver> {
-  const driver = await driverNamed(request.driver ?? spec?.driver ?? 'wine')
-  if (spec !== undefined && spec.driver !== driver.name) {
-    throw new Fault(`machine "${request.name}" was made with the ${spec.driver} driver.`, {
+  const { name, driver: asked, world = WORLD } = request
+  if (spec === undefined) return world.driver(asked ?? DEFAULT_DRIVER)
+  if (asked !== undefined && asked !== spec.driver.name) {
+    // An unknown name is wrong usage, whatever the machine is.
+    await world.driver(asked)
+    throw new Fault(`machine "${name}" was made with the ${spec.driver.name} driver.`, {
       exitCode: 3,
-      hint: `Give the new machine another name, or remove the old one: oriel rm ${request.name}`
+      hint: `Give the new machine another name, or remove the old one: oriel rm ${name}`
     })
   }
-  return driver
+  return spec.driver
 }
 
-async function startAgent(request: UpRequest, paths: MachinePaths, engine: EngineReference): Promise<boolean> {
-  return stage(request, 'agent', async work => {
-    const config = {
-      machine: request.name,
-      build: await agentBuild(),
-      engine,
-      dockerSocket: paths.dockerSocket,
-      agentSocket: paths.agentSocket,
-      logFile: paths.agentLog
-    }
-    const { was } = await ensureAgent(config, paths.agentConfig, work.signal)
-    return [was, was !== 'running']
-  })
-}
-
-/** Waits until the machine's own socket answers as a Windows engine, which is all that a docker client looks at. */
-async function waitUntilReady(paths: MachinePaths, work: DriverWork): Promise<string> {
+/**
+ * Waits until the machine's own socket answers as a docker client wants it. The engine of a virtual machine is passed through
+ * as it is, so what it says of itself is true; in front of a shared Linux engine only the gateway's "windows" will do.
+ */
+async function waitUntilReady(driver: Driver, paths: MachinePaths, work: DriverWork): Promise<string> {
   const gateway = new Engine({ kind: 'unix', path: paths.dockerSocket })
   let last = 'no answer'
   const version = await poll(
@@ -157,7 +166,7 @@ async function waitUntilReady(paths: MachinePaths, work: DriverWork): Promise<st
           undefined,
           limit
         )
-        if (answer.Os === 'windows') return answer
+        if (driver.vm !== undefined || answer.Os === 'windows') return answer
         last = `it answers as an engine on ${answer.Os}`
       } catch (error) {
         last = messageOf(error)
@@ -182,16 +191,16 @@ async function startAgain(request: UpRequest, reference: EngineReference, ids: r
   }
 }
 
-/** Runs one stage and tells of it; its errors say in which stage they happened. */
-async function stage<T>(
-  request: UpRequest,
+/** Runs one stage and tells of it. */
+async function runStage<T>(
+  work: DriverWork,
   name: string,
   run: (work: DriverWork) => Promise<[detail: string, result: T]>
 ): Promise<T> {
-  const { report, env, signal } = request
+  const { report, signal } = work
   report({ type: 'stage', stage: name, state: 'started' })
   try {
-    const [detail, result] = await run({ machine: request.name, env, signal, report })
+    const [detail, result] = await run(work)
     report({ type: 'stage', stage: name, state: 'done', detail })
     return result
   } catch (error) {

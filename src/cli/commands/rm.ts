@@ -14,22 +14,18 @@ export const rm = (io: Io) =>
     .option('--images', 'remove the Wine base images from the engine as well')
     .option('-q, --quiet', 'print no progress')
     .action(async (name, { force = false, images = false, quiet }) => {
-      const { existingMachine } = await import('#machine/store.ts')
-      const { remove } = await import('#machine/rm.ts')
-      if (!force) {
-        await existingMachine(name, io.env)
-        await confirm(io, name)
-      }
+      const { removalQuestion, remove } = await import('#machine/rm.ts')
+      if (!force) await confirm(io, name, await removalQuestion(name, io.env))
       await remove({ name, env: io.env, signal: io.signal, report: progress(io, quiet), force, images })
     })
 
-async function confirm(io: Io, name: string): Promise<void> {
+async function confirm(io: Io, name: string, question: string): Promise<void> {
   if (!io.terminal.in) {
     throw new Fault(`"oriel rm ${name}" asks before it removes, and there is no terminal to ask on.`, {
       exitCode: 2,
       hint: `Without asking: oriel rm --force ${name}`
     })
   }
-  const answer = await io.ask(`Remove machine "${name}" with all its containers and volumes? [y/N] `)
+  const answer = await io.ask(`${question} [y/N] `)
   if (!/^y(es)?$/i.test(answer.trim())) throw new Fault('nothing was removed.')
 }

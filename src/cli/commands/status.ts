@@ -32,8 +32,17 @@ export function statusText({ status: machine, why, engineUrl }: StatusReport): s
   if (machine.socket !== null) lines.push(['socket', machine.socket])
   if (engine.version !== null)
     lines.push(['engine', `Docker ${engine.version}, API ${engine.apiVersion}, ${engine.os}/${engine.arch}`])
-  if (engineUrl !== undefined) lines.push(['behind', engineUrl])
+  const behind = engineUrl ?? machine.vm?.engine ?? undefined
+  if (behind !== undefined) lines.push(['behind', behind])
   if (windows.release !== null) lines.push(['windows', `${windows.release}, build ${windows.build}`])
+  if (machine.evaluation !== null) {
+    const { daysLeft, rearmsLeft } = machine.evaluation
+    const again = rearmsLeft === null ? '' : `, can be renewed ${rearmsLeft} times: oriel rearm ${machine.name}`
+    lines.push(['evaluation', `${daysLeft} days left${again}`])
+  }
+  for (const { hostPort, guestPort } of machine.vm?.forwards ?? []) {
+    lines.push(['forward', `127.0.0.1:${hostPort} to port ${guestPort} of the guest`])
+  }
   const trouble = why === undefined ? '' : `: ${why}`
   const repair = machine.state === 'broken' ? `Repair it with: oriel up ${machine.name}\n` : ''
   return `${machine.name} is ${machine.state}${trouble}\n${fields(lines)}${repair}`

@@ -1,10 +1,16 @@
 import { access, constants, stat } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import type { DriverWork, EngineReference, FoundEngine } from '#driver/driver.ts'
+import type { DriverWork, EngineReference } from '#driver/driver.ts'
 import { Fault, messageOf } from '#lib/fault.ts'
 import { type CurrentContext, currentContext } from './current-context.ts'
 import { describeEngine, type EngineFacts, probeEngine, refusal } from './engine-probe.ts'
+
+export interface FoundEngine {
+  reference: EngineReference
+  /** For people: what it is and where it was found. */
+  description: string
+}
 
 /** What the search asks the world; tests give their own. */
 export interface FinderHost {

@@ -20,6 +20,8 @@ const status: AgentReply = {
     build: '1',
     pid: 42,
     machine: 'a',
+    driver: 'wine',
+    place: { home: '/h', folder: '/h/a', socketFolder: '/h/a' },
     engine: { url: 'unix:///e' },
     dockerSocket: '/s',
     startedAt: '',

@@ -99,8 +99,8 @@ test('rm --force of a machine that is not there is content', async () => {
 })
 
 test('a driver of a later version is something missing', async () => {
-  const { code, err } = await oriel(['up', '--driver', 'qemu'])
-  expect(err).toContain('the qemu driver is not part of this version')
+  const { code, err } = await oriel(['up', '--driver', 'fusion'])
+  expect(err).toContain('the fusion driver is not part of this version')
   expect(code).toBe(4)
 })
 

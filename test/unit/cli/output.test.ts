@@ -57,11 +57,15 @@ test('columns line up and lines have no space at their end', () => {
 })
 
 test('what to type next names the context, unless it is the current one', () => {
-  expect(nextSteps({ name: 'work', context: 'oriel-work' }, false)).toContain(
+  expect(nextSteps({ name: 'work', context: 'oriel-work', image: 'windowsservercore' }, false)).toContain(
     '  docker --context oriel-work run --rm -it windowsservercore cmd\n'
   )
-  expect(nextSteps({ name: 'work', context: 'oriel-work' }, false)).toContain('eval "$(oriel env work)"')
-  expect(nextSteps({ name: 'default', context: 'oriel' }, true)).toContain('  docker run --rm -it')
+  expect(nextSteps({ name: 'work', context: 'oriel-work', image: 'windowsservercore' }, false)).toContain(
+    'eval "$(oriel env work)"'
+  )
+  expect(nextSteps({ name: 'default', context: 'oriel', image: 'windowsservercore' }, true)).toContain(
+    '  docker run --rm -it'
+  )
 })
 
 test('the status of a running machine, for people', () => {
@@ -74,7 +78,9 @@ test('the status of a running machine, for people', () => {
     context: 'oriel-a',
     socket: '/s',
     engine,
-    windows
+    windows,
+    evaluation: null,
+    vm: null
   }
   expect(statusText({ status, engineUrl: 'unix:///e' })).toBe(`a is running
   driver   wine

@@ -63,9 +63,9 @@ test('keys that are not there are left out; skipVerify alone means TLS', async (
 
 test('drivers of later versions and unknown ones are told apart', async () => {
   expect((await driverNamed('wine')).name).toBe('wine')
-  await expect(driverNamed('qemu')).rejects.toMatchObject({
+  await expect(driverNamed('fusion')).rejects.toMatchObject({
     exitCode: 4,
-    message: 'the qemu driver is not part of this version.'
+    message: 'the fusion driver is not part of this version.'
   })
   await expect(driverNamed('bochs')).rejects.toMatchObject({ exitCode: 2 })
 })

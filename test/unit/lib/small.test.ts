@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { orielVersion, packageRoot } from '#lib/package-root.ts'
-import { formatBytes, formatDuration } from '#lib/size.ts'
+import { formatBytes, formatDuration, parseSize } from '#lib/size.ts'
 import { pause, poll } from '#lib/wait.ts'
 
 test.each([
@@ -20,6 +20,21 @@ test.each([
   [18_000_000, '5 hours'],
   [172_800_000, '2 days']
 ])('%d ms are %s', (ms, text) => expect(formatDuration(ms)).toBe(text))
+
+test.each([
+  ['4GiB', 4 * 1024 ** 3],
+  ['4g', 4 * 1024 ** 3],
+  ['4 GB', 4 * 1024 ** 3],
+  ['4096m', 4 * 1024 ** 3],
+  ['1.5k', 1536],
+  ['512', 512],
+  ['512B', 512],
+  ['', undefined],
+  ['4 apples', undefined],
+  ['-1g', undefined],
+  ['4ib', undefined],
+  ['999999999p', undefined]
+])('%j are %s bytes', (text, bytes) => expect(parseSize(text)).toBe(bytes))
 
 test('polling ends with a value, the limit or the signal', async () => {
   let asked = 0

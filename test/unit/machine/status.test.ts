@@ -19,6 +19,8 @@ const agent = (health: Health): AgentStatus => ({
   build: 'b',
   pid: 1,
   machine: 'a',
+  driver: 'wine',
+  place: { home: '/h', folder: '/h/a', socketFolder: '/h/a' },
   engine: { url: 'unix:///e' },
   dockerSocket: '/s',
   startedAt: '',
@@ -38,18 +40,20 @@ const state = (more: Partial<MachineState> = {}): MachineState => ({
 const boot = Date.parse('2026-01-01T00:00:00.000Z')
 
 test('the state follows from what is recorded, who answers and who works on it', () => {
-  expect(judge(state(), well, false, boot)).toEqual(['running'])
-  expect(judge(state(), ill, false, boot)).toEqual(['broken', 'it is gone'])
-  expect(judge(state(), undefined, false, boot)[0]).toBe('broken')
-  expect(judge(state(), undefined, false, boot + 1e10)).toEqual(['stopped'])
-  expect(judge(state({ wanted: 'stopped' }), undefined, false, boot)).toEqual(['stopped'])
-  expect(judge(undefined, undefined, false, boot)).toEqual(['stopped'])
+  expect(judge(state(), well, false, { bootedAt: boot })).toEqual(['running'])
+  expect(judge(state(), ill, false, { bootedAt: boot })).toEqual(['broken', 'it is gone'])
+  expect(judge(state(), undefined, false, { bootedAt: boot })[0]).toBe('broken')
+  expect(judge(state(), undefined, false, { bootedAt: boot + 1e10 })).toEqual(['stopped'])
+  expect(judge(state({ wanted: 'stopped' }), undefined, false, { bootedAt: boot })).toEqual(['stopped'])
+  expect(judge(undefined, undefined, false, { bootedAt: boot })).toEqual(['stopped'])
 })
 
 test('a transition counts only while somebody works on the machine', () => {
-  expect(judge(state({ transition: 'starting' }), undefined, true, boot)).toEqual(['starting'])
-  expect(judge(state({ transition: 'stopping' }), well, true, boot)).toEqual(['stopping'])
-  expect(judge(state({ transition: 'starting', wanted: 'stopped' }), undefined, false, boot)).toEqual(['stopped'])
+  expect(judge(state({ transition: 'starting' }), undefined, true, { bootedAt: boot })).toEqual(['starting'])
+  expect(judge(state({ transition: 'stopping' }), well, true, { bootedAt: boot })).toEqual(['stopping'])
+  expect(judge(state({ transition: 'starting', wanted: 'stopped' }), undefined, false, { bootedAt: boot })).toEqual([
+    'stopped'
+  ])
 })
 
 function write(more: Partial<MachineState> = {}): void {
@@ -67,7 +71,9 @@ test('a machine that is not there has every field, without a value', async () =>
     context: 'oriel-a',
     socket: null,
     engine: { version: null, apiVersion: null, os: null, arch: null },
-    windows: { release: null, build: null }
+    windows: { release: null, build: null },
+    evaluation: null,
+    vm: null
   })
 })
 
@@ -84,7 +90,9 @@ test('a running machine has exactly the fields that are promised', async () => {
         context: 'oriel-a',
         socket: machinePaths('a', env).dockerSocket,
         engine,
-        windows: { release: 'ltsc2022', build: 20348 }
+        windows: { release: 'ltsc2022', build: 20348 },
+        evaluation: null,
+        vm: null
       },
       engineUrl: 'unix:///e'
     })
