@@ -9,13 +9,22 @@ import { Fault, messageOf } from './fault.ts'
  * Throws the file system's own error.
  */
 export async function writeFileAtomic(path: string, data: string | Uint8Array, mode = 0o600): Promise<void> {
+  await replaceFile(path, file => file.writeFile(data), mode)
+}
+
+/** As `writeFileAtomic`, for content that is too large to hold: `write` gets the temporary file, empty and open. */
+export async function replaceFile(
+  path: string,
+  write: (file: FileHandle) => Promise<void>,
+  mode = 0o600
+): Promise<void> {
   const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.${randomBytes(6).toString('hex')}.tmp`)
   try {
     const file = await open(temporary, 'wx', mode)
     try {
       // open()'s mode is cut by the umask; the caller's mode is meant exactly.
       await file.chmod(mode)
-      await file.writeFile(data)
+      await write(file)
       await file.sync()
     } finally {
       await file.close()
