@@ -1,7 +1,7 @@
 import { dial } from '#docker/endpoint.ts'
 import type { Engine } from '#docker/engine.ts'
 import { serve } from '#gateway/proxy/serve.ts'
-import { messageOf } from '#lib/fault.ts'
+import { Fault, messageOf } from '#lib/fault.ts'
 import type { Log } from '#lib/log.ts'
 
 export interface WindowsGatewayOptions {
@@ -21,8 +21,12 @@ export async function startWindowsGateway(options: WindowsGatewayOptions): Promi
   const { machine, socketPath, engine, log } = options
   return serve({
     listen: { path: socketPath },
-    dial: () => dial(engine.endpoint),
+    dial: () =>
+      dial(engine.endpoint).catch((error: unknown) => {
+        const why = `the engine of machine "${machine}" does not answer: ${messageOf(error)}`
+        throw new Fault(`${why} (see: oriel status ${machine})`, { cause: error })
+      }),
     decide: () => ({ kind: 'splice' }),
-    onError: error => log.error(messageOf(error), { machine })
+    onError: error => log.error(messageOf(error))
   })
 }

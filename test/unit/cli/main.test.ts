@@ -77,6 +77,20 @@ test.each([
   [['logs', '-n', 'many'], 'oriel: "many" is not a number of lines.\n'],
   [['env', '--shell', 'tcsh'], 'oriel: "tcsh" is not a shell that Oriel knows.\n'],
   [['up', '--engine', 'nonsense'], 'Not an address of a Docker engine: "nonsense"'],
+  [['up', '--cpus', 'many'], 'oriel: "many" is not a number of processors.\n'],
+  [['up', '--windows', '2025'], 'oriel: the wine driver has no --windows.\n'],
+  [['snapshot'], 'Usage: oriel snapshot'],
+  [['snapshot', 'creat', 'a', 'b'], "oriel: unknown command 'creat'.\n"],
+  [['snapshot', 'create'], "oriel: missing required argument 'name'.\nSee: oriel snapshot create --help\n"],
+  [['snapshot', 'create', 'a', '../b'], 'oriel: "../b" is not a name for a snapshot.\n'],
+  [['forward'], 'oriel: no port was given.\n'],
+  [['forward', 'a'], 'oriel: "a" is not [HOSTPORT:]GUESTPORT.\n'],
+  [['forward', 'a', '0:80'], 'oriel: "0" is not a port.\n'],
+  [['forward', 'a', '80', '--rm', '80'], 'oriel: --rm takes no ports'],
+  [['forward', 'a', '--rm', '70000'], 'oriel: "70000" is not a port.\n'],
+  [['certs', 'a', 'burn'], 'oriel: "burn" is nothing to do with certificates.\n'],
+  [['upgrade', 'a'], "oriel: required option '--engine <version>' not specified.\n"],
+  [['upgrade', 'a', '--engine', 'new'], 'oriel: "new" is not a version of Docker Engine.\n'],
   [['up', '--driver', 'bochs'], 'oriel: there is no driver called "bochs".\n']
 ])('%j is wrong usage', async (args, words) => {
   const { code, out, err } = await oriel(args)
@@ -93,6 +107,49 @@ test.each(['stop', 'restart', 'rm', 'status', 'env', 'logs', 'shell'])(
     expect({ code, out }).toEqual({ code: 3, out: '' })
   }
 )
+
+const VM_VERBS = [
+  ['suspend', 'a'],
+  ['snapshot', 'create', 'a', 'x'],
+  ['snapshot', 'restore', 'a', 'x'],
+  ['snapshot', 'rm', 'a', 'x'],
+  ['snapshot', 'ls', 'a'],
+  ['screenshot', 'a'],
+  ['view', 'a', '--print'],
+  ['forward', 'a', '80'],
+  ['forward', 'a', '--rm', '80'],
+  ['forward', 'ls', 'a'],
+  ['certs', 'a'],
+  ['certs', 'a', 'renew'],
+  ['rearm', 'a'],
+  ['upgrade', 'a', '--engine', '29.7.2'],
+  ['env', 'a', '--tls']
+]
+
+test.each(VM_VERBS.map(args => [args]))('%j is for virtual machines', async args => {
+  expect(await oriel(args)).toMatchObject({ code: 3, err: expect.stringContaining('there is no machine called "a"') })
+  makeMachine('a')
+  expect(await oriel(args)).toMatchObject({
+    code: 3,
+    out: '',
+    err: `oriel: machine "a" has no virtual machine: the wine driver runs its programs on a Linux engine.
+A machine with one is made by: oriel up NAME --driver qemu
+`
+  })
+})
+
+test.each(['create', 'restore', 'ls', 'rm'])('snapshot %s --help is there', async verb => {
+  expect(await oriel(['snapshot', verb, '--help'])).toMatchObject({
+    code: 0,
+    out: expect.stringContaining(`Usage: oriel snapshot ${verb}`)
+  })
+})
+
+test('the help of up tells which driver an option is for', async () => {
+  const { out } = await oriel(['up', '--help'])
+  expect(out).toMatch(/--driver wine\):\n +--engine <url>/)
+  expect(out).toMatch(/--driver qemu\):\n +--windows <release>/)
+})
 
 test('rm --force of a machine that is not there is content', async () => {
   expect(await oriel(['rm', '--force', 'ghost'])).toEqual({ code: 0, out: '', err: '' })

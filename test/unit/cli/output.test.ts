@@ -92,6 +92,30 @@ test('the status of a running machine, for people', () => {
 `)
 })
 
+test('a virtual machine shows its evaluation and its ports, and where its engine is even when it is down', () => {
+  const nothing = { version: null, apiVersion: null, os: null, arch: null }
+  const status = {
+    name: 'win',
+    driver: 'qemu',
+    state: 'stopped' as const,
+    context: 'oriel-win',
+    socket: '/s',
+    engine: nothing,
+    windows: { release: 'ltsc2025', build: 26100 },
+    evaluation: { daysLeft: 97, rearmsLeft: 4 },
+    vm: { state: 'suspended' as const, engine: 'tcp://127.0.0.1:41000', forwards: [{ hostPort: 8080, guestPort: 80 }] }
+  }
+  expect(statusText({ status, why: 'suspended' })).toBe(`win is stopped: suspended
+  driver      qemu
+  context     oriel-win
+  socket      /s
+  behind      tcp://127.0.0.1:41000
+  windows     ltsc2025, build 26100
+  evaluation  97 days left, can be renewed 4 times: oriel rearm win
+  forward     127.0.0.1:8080 to port 80 of the guest
+`)
+})
+
 test('advice stands below its check', () => {
   expect(
     checksText([
