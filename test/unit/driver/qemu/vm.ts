@@ -1,11 +1,14 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach } from 'vitest'
+import { afterEach, vi } from 'vitest'
 import { copyVars, createDisk } from '#driver/qemu/disk.ts'
 import { allocatePorts } from '#driver/qemu/ports.ts'
 import { killVm } from '#driver/qemu/vm-process.ts'
 import type { VmSpec } from '#driver/qemu/vm-spec.ts'
+
+// QEMU emulates a processor here, beside the other tests.
+vi.setConfig({ testTimeout: 60_000 })
 
 const folders: string[] = []
 const sockets: string[] = []
