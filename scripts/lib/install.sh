@@ -40,6 +40,16 @@ apt_install() {
     { tail -n 5 /tmp/oriel-apt.log >&2; return 1; }
 }
 
+# What the unit tests check our discs and answer files with.
+install_disc_tools() {
+  local pair missing=() tools=(isoinfo:genisoimage xorriso:xorriso 7z:p7zip-full xmllint:libxml2-utils)
+  on_debian && { apt_install "${tools[@]}"; return; }
+  for pair in "${tools[@]}"; do command -v "${pair%%:*}" >/dev/null || missing+=("${pair%%:*}"); done
+  [ ${#missing[@]} -eq 0 ] && return
+  echo "Missing: ${missing[*]}. On a Mac: brew install cdrtools xorriso p7zip libxml2" >&2
+  return 1
+}
+
 # The engine and the client. Debian 13 has the client in a package of its own, Debian 12 in docker.io.
 install_docker() {
   apt_install dockerd:docker.io iptables:iptables ip:iproute2 mmdebstrap:mmdebstrap || return
