@@ -18,9 +18,6 @@ function Set-Clock {
 }
 
 function Invoke-Apply {
-  $MachineDisc = Find-OrielDisc -Label 'ORIEL_MACHINE' -Seconds 60
-  if (-not $MachineDisc) { throw 'No disc labelled ORIEL_MACHINE is in a drive.' }
-  $Machine = Read-Json -Path "$MachineDisc\machine.json"
   $OrielRun.Id = $Machine.id
   $outcome = Invoke-OrielStages -Stages ($ApplyStages + $EngineStages)
   if ($outcome -eq 'failed') { throw "$($OrielRun.Stage): $($OrielRun.Failure)" }
@@ -57,13 +54,17 @@ try {
   $answer = switch ($Verb) {
     'facts' { Get-Facts }
     'set-clock' { Set-Clock -Time $Argument }
-    'apply' { Invoke-Apply }
+    'apply' {
+      $MachineDisc = Find-OrielDisc -Label 'ORIEL_MACHINE' -Seconds 60
+      $Machine = Read-Machine -Disc $MachineDisc
+      Invoke-Apply
+    }
     'upgrade' { Update-Engine }
     'rearm' { Reset-Evaluation }
     'extend-disk' { Expand-SystemDisk }
     default { throw "There is no verb '$Verb'." }
   }
-  [Console]::Out.WriteLine((ConvertTo-AsciiJson -Value @($answer)[-1]))
+  [Console]::Out.WriteLine((ConvertTo-AsciiJson -Value $answer))
   exit 0
 } catch {
   Write-OrielLog -Text "$($_.Exception.Message) $($_.ScriptStackTrace)"

@@ -19,6 +19,15 @@ $HostsFile = "$env:SystemRoot\System32\drivers\etc\hosts"
 $TimeParameters = 'HKLM:\SYSTEM\CurrentControlSet\Services\W32Time\Parameters'
 $ComputerNames = 'HKLM:\SYSTEM\CurrentControlSet\Control\ComputerName'
 
+# What the disc says, for $Machine. Scripts of an old golden image may meet a newer host.
+function Read-Machine {
+  param([string]$Disc)
+  if (-not $Disc) { throw 'No disc labelled ORIEL_MACHINE is in a drive.' }
+  $read = Read-Json -Path "$Disc\machine.json"
+  if ($read.version -ne 1) { throw "These scripts read version 1 of machine.json, not $($read.version)." }
+  return $read
+}
+
 # The names in a table of files whose copy is not the disc's.
 function Get-ChangedFile {
   param([hashtable]$Files)

@@ -22,11 +22,10 @@ try {
   } else {
     # A machine's first start cannot do without its disc, so it waits until Windows has read it.
     $MachineDisc = Find-OrielDisc -Label 'ORIEL_MACHINE' -Seconds $(if ($applied) { 0 } else { 120 })
-    if (-not $MachineDisc -and -not $applied) { throw 'No disc labelled ORIEL_MACHINE is in a drive.' }
     $OrielRun.Id = $applied
     $stages = $EngineStages
-    if ($MachineDisc) {
-      $Machine = Read-Json -Path "$MachineDisc\machine.json"
+    if ($MachineDisc -or -not $applied) {
+      $Machine = Read-Machine -Disc $MachineDisc
       if ($Machine.id -ne $applied) {
         $OrielRun.Id = $Machine.id
         $stages = $ApplyStages + $EngineStages

@@ -243,6 +243,65 @@ function isInFunction(node: Node): boolean {
   return node.parent !== null && (node.parent.type === 'function_statement' || isInFunction(node.parent))
 }
 
+// Those of PowerShell itself that the scripts use.
+const AUTOMATIC = new Set(['_', 'true', 'false', 'null', 'psscriptroot', 'lastexitcode', 'matches'])
+
+/**
+ * What a started script and the scripts that it reads use is also defined there. Strict mode would say the same of a
+ * misspelt variable, but only in a guest, and only when the line is reached.
+ */
+const definesWhatItUses: Rule = scripts =>
+  scripts
+    .filter(script => STARTED.has(script.name))
+    .flatMap(started => {
+      const read = commandsOf(started).filter(command => command.operator === '.')
+      const loaded = [started, ...scripts.filter(script => read.some(command => command.name.includes(script.name)))]
+      const shared = new Set(loaded.flatMap(script => variablesSet(script, false)))
+      const known = new Set(loaded.flatMap(script => [...functionsOf(script).keys()]))
+      const anywhere = new Set(scripts.flatMap(script => [...functionsOf(script).keys()]))
+      return loaded.flatMap(script => {
+        const own = new Set(variablesSet(script, true))
+        const variables = script.root
+          .descendantsOfType('variable')
+          .map(node => ({ node, name: variableName(node) }))
+          .filter(({ name }) => !name.startsWith('env:') && !AUTOMATIC.has(name))
+          .filter(({ name }) => !own.has(name) && !shared.has(name))
+          .map(({ node }) => finding(script, lineOf(node), `${started.name} sets no ${node.text}`))
+        const functions = commandsOf(script)
+          .filter(({ name }) => anywhere.has(name) && !known.has(name))
+          .map(({ node, name }) => finding(script, lineOf(node), `${started.name} reads no script with ${name}`))
+        return [...variables, ...functions]
+      })
+    })
+
+function variableName(node: Node): string {
+  return node.text
+    .trim()
+    .replace(/^[$@]\{?|\}$/g, '')
+    .toLowerCase()
+}
+
+/** The variables that a script sets: those of its functions and their parameters too, or only those that others see. */
+function variablesSet(script: Script, local: boolean): string[] {
+  const setters = script.root.descendantsOfType(['left_assignment_expression', 'script_parameter', 'foreach_statement'])
+  return setters
+    .filter(node => local || !isInFunction(node))
+    .map(node => node.descendantsOfType('variable')[0])
+    .filter(node => node !== undefined)
+    .map(variableName)
+}
+
+/** The members that the scripts read of a variable, as in `$Machine.name`, in lower case. */
+export function membersOf(scripts: readonly Script[], variable: string): string[] {
+  const members = scripts.flatMap(script =>
+    script.root
+      .descendantsOfType('member_access')
+      .filter(node => node.firstNamedChild?.text.trim() === `$${variable}`)
+      .map(node => node.namedChildren[1]?.text ?? '')
+  )
+  return [...new Set(members)].sort()
+}
+
 /** A stage has Name, Test and Run, and says in a comment above Test how it knows that it is done. */
 const explainsStages: Rule = scripts =>
   scripts.flatMap(script =>
@@ -345,6 +404,7 @@ export const RULES = {
   runsKnownPrograms,
   keepsSecrets,
   isStrict,
+  definesWhatItUses,
   explainsStages,
   listsNothingUnused,
   existsSinceOldest

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
-import { type Inventory, RULES, stageNames, switchCases } from './rules.ts'
+import { type Inventory, membersOf, RULES, stageNames, switchCases } from './rules.ts'
 import { parseScript } from './script.ts'
 
 const GUEST = fileURLToPath(new URL('../../../guest/windows', import.meta.url))
@@ -69,6 +69,14 @@ test('guest.ps1 has the verbs of the contract', () => {
   const verbs = table(contract, 'verb').map(([verb = '']) => quoted(verb)[0]?.split(' ')[0])
   const guest = scripts.filter(script => script.name === 'guest.ps1')
   expect(guest.flatMap(switchCases)).toEqual(verbs)
+})
+
+test('the scripts read all of machine.json, and nothing that is not in it', () => {
+  const example = /^\{ "version": 1, "id": [\s\S]*?\}$/m.exec(contract)?.[0] ?? ''
+  const version = membersOf(scripts, 'read').filter(name => name === 'version')
+  // The name is for people who look at the disc.
+  const read = ['name', ...version, ...membersOf(scripts, 'Machine')]
+  expect(read.sort()).toEqual(Object.keys(JSON.parse(example)).sort())
 })
 
 test('the command of the first logon is short enough for Windows to run it, and its script exists', () => {
@@ -181,6 +189,23 @@ function Write-OrielLog {
     ])
   })
 
+  test('a misspelt variable and a function of a script that is not read are found', () => {
+    const start = `#Requires -Version 5.1\n. "$PSScriptRoot\\lib.ps1"\n`
+    const other = parseScript(
+      'other.ps1',
+      '#Requires -Version 5.1\n$shared = 1\nfunction Get-Other {\n$hidden = 1\n}\n'
+    )
+    const find = (lines: string) =>
+      RULES.definesWhatItUses([parseScript('lib.ps1', lib), other, parseScript('start.ps1', start + lines)], small)
+    expect(find('$a = 1\n$b = "$a $c"')).toEqual(['start.ps1:4: start.ps1 sets no $c'])
+    expect(find('$a = $shared\nGet-Other')).toEqual([
+      'start.ps1:3: start.ps1 sets no $shared',
+      'start.ps1:4: start.ps1 reads no script with Get-Other'
+    ])
+    expect(find('. "$PSScriptRoot\\other.ps1"\n$a = $shared\nGet-Other')).toEqual([])
+    expect(find('. "$PSScriptRoot\\other.ps1"\n$a = $hidden')).toEqual(['start.ps1:4: start.ps1 sets no $hidden'])
+  })
+
   test('an entry of the list that nobody uses, or that an older release lacks, is found', () => {
     expect(judge('listsNothingUnused', 'Move-Item -Path a -Destination b')).toEqual([
       'cmdlets.json: no script uses Move-Item -Force',
@@ -203,6 +228,7 @@ function Write-OrielLog {
     )
     expect(stageNames([script], 'EngineStages')).toEqual(['b', 'a'])
     expect(switchCases(script)).toEqual(['one', 'two'])
+    expect(membersOf([parseScript('b.ps1', '$a = "$($M.b) $($M.c.d())"')], 'M')).toEqual(['b', 'c'])
     expect(() => table('no table', 'verb')).toThrow('no table of verb')
   })
 })
