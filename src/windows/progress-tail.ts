@@ -11,7 +11,7 @@ export interface ProgressNews {
   lastBoot: string | undefined
 }
 
-const PIECE = 64 * 1024
+const PIECE = 256 * 1024
 const LINES = 1000
 const MARK = 64
 

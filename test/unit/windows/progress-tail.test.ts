@@ -65,7 +65,7 @@ test('a line comes when it is whole, however it was cut', async () => {
 
 test('lines across the pieces in which the file is read', async () => {
   const expected = Array.from({ length: 900 }, (_, n) => (n % 2 === 0 ? 'copy' : 'ssh'))
-  writeFileSync(file, expected.map((stage, n) => `${'g'.repeat(n % 700)}\n${line(stage)}`).join(''))
+  writeFileSync(file, expected.map((stage, n) => `${'g'.repeat(n % 3000)}\n${line(stage)}`).join(''))
   expect(await stages()).toEqual(expected)
 })
 

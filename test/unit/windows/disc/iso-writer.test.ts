@@ -293,6 +293,13 @@ test('a large file is copied in pieces', async () => {
   expect(listed('-J', '-l')).toContain(` ${300 * 1024 * 1024} `)
 })
 
+// Files of /proc have more in them than they say.
+test.runIf(process.platform === 'linux')('a file that is not as large as it was is a Fault', async () => {
+  const growing = { path: 'a', content: { file: '/proc/version' } }
+  await expect(writeDisc(disc, { label: 'A', files: [growing] })).rejects.toThrow(/changed while/)
+  expect(readdirSync(folder)).toEqual([])
+})
+
 test('a folder that does not exist is a Fault that names the disc', async () => {
   const target = join(folder, 'none', 'disc.iso')
   await expect(writeDisc(target, { label: 'A', files: [] })).rejects.toThrow(`cannot write the disc ${target}`)
