@@ -51,7 +51,8 @@ try {
   $lock = $null
   # Facts and the clock change nothing that a run works on, and must not wait for one.
   if (@('facts', 'set-clock') -notcontains $Verb) { $lock = Enter-OrielRun -Seconds 30 }
-  $answer = switch ($Verb) {
+  # The last, should a cmdlet have said something before it.
+  $answers = @(switch ($Verb) {
     'facts' { Get-Facts }
     'set-clock' { Set-Clock -Time $Argument }
     'apply' {
@@ -63,8 +64,8 @@ try {
     'rearm' { Reset-Evaluation }
     'extend-disk' { Expand-SystemDisk }
     default { throw "There is no verb '$Verb'." }
-  }
-  [Console]::Out.WriteLine((ConvertTo-AsciiJson -Value $answer))
+  })
+  [Console]::Out.WriteLine((ConvertTo-AsciiJson -Value $answers[-1]))
   exit 0
 } catch {
   Write-OrielLog -Text "$($_.Exception.Message) $($_.ScriptStackTrace)"
