@@ -128,6 +128,10 @@ export function dial(endpoint: Endpoint, timeoutMs = 10_000): Promise<Duplex> {
       socket.off('error', fail)
       socket.off('close', closed)
       socket.setNoDelay(true)
+      // With TLS 1.3 the engine looks at our certificate only after the handshake has succeeded on this side.
+      socket.prependListener('error', error => {
+        error.message = reason(error)
+      })
       resolve(socket)
     })
   })
@@ -151,8 +155,19 @@ function open(endpoint: Exclude<Endpoint, { kind: 'ssh' }>): Socket {
   return connectTls(options)
 }
 
-/** The cause in words. Node's error for "both addresses of localhost refused" has an empty message. */
+/**
+ * The cause in words. Node's error for "both addresses of localhost refused" has an empty message, and OpenSSL's for an alert
+ * of the far side are lines of its source code.
+ */
 function reason(error: Error): string {
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
+  if (/^ERR_SSL_.*_ALERT_(.*CERTIFICATE.*|UNKNOWN_CA)$/.test(code)) {
+    const alert = code
+      .replace(/^ERR_SSL_.*_ALERT_/, '')
+      .replaceAll('_', ' ')
+      .toLowerCase()
+    return `the engine does not accept our certificate (${alert}); it may be over, or of another authority`
+  }
   if (error instanceof AggregateError && error.message === '') return error.errors.map(messageOf).join('; ')
   return error.message
 }

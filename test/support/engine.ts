@@ -61,9 +61,13 @@ function isAlive(pid: number): boolean {
 
 /**
  * Starts a dockerd of our own. It gets its own bridge and its own packet filter rules, because a second dockerd that keeps
- * rules itself would empty the chains of the first.
+ * rules itself would empty the chains of the first. `more` are further options of dockerd.
  */
-export async function startEngine(slot: Slot, dataRoot = join(slot.folder, 'data')): Promise<Engine> {
+export async function startEngine(
+  slot: Slot,
+  dataRoot = join(slot.folder, 'data'),
+  more: readonly string[] = []
+): Promise<Engine> {
   if (process.getuid?.() !== 0) throw new Error('The end-to-end tests start their own dockerd, which needs root.')
   const runFolder = runFolderOf(slot.number)
   await endLeftovers(runFolder)
@@ -85,7 +89,8 @@ export async function startEngine(slot: Slot, dataRoot = join(slot.folder, 'data
       ['--host', url],
       ['--bridge', network.bridge, '--iptables=false', '--ip6tables=false'],
       ['--default-address-pool', `base=${network.pool},size=24`],
-      ['--shutdown-timeout', '5']
+      ['--shutdown-timeout', '5'],
+      [...more]
     ].flat(),
     { detached: true, stdio: ['ignore', output, output] }
   )
