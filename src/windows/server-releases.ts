@@ -296,7 +296,7 @@ export function serverRelease(name: string): ServerRelease {
   const plain = name
     .trim()
     .toLowerCase()
-    .replace(/^(windows[ -]?)?(server[ -]?)?|^ltsc/, '')
+    .replace(/^(ltsc|(windows[ -]?)?(server[ -]?)?)/, '')
   const found = SERVER_RELEASES.find(release => release.name === plain)
   if (found !== undefined) return found
   throw new Fault(`there is no Windows release called "${name}".`, {

@@ -162,7 +162,7 @@ async function ask(
       }
     })
   } catch (error) {
-    throw new SourceError(reasonOf(error, url), true)
+    throw new SourceError(reasonOf(error, url), isPassingError(error))
   }
 }
 
@@ -222,6 +222,12 @@ function answered(response: Dispatcher.ResponseData, from: number): Opened {
 /** The source has another file by now, or counts differently: what is there cannot be gone on with. */
 export class RangeRefused extends Error {
   override readonly name = 'RangeRefused'
+}
+
+/** A line may come back, a name or a certificate will not. */
+function isPassingError(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  return /^(UND_ERR_(SOCKET|.*TIMEOUT)|ECONN|ETIMEDOUT|EPIPE|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH)/.test(code)
 }
 
 function isPassing(status: number): boolean {

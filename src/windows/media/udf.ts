@@ -32,6 +32,8 @@ const TAG = {
 const LARGEST_FOLDER = 16 * 1024 * 1024
 /** At up to 1 GiB each: far more than any disc has. */
 const MOST_EXTENTS = 16_384
+/** Blocks with more descriptors of one file; a circle of them ends here. */
+const MOST_CONTINUATIONS = 512
 const MOST_DESCRIPTORS = 256
 
 interface Volume {
@@ -212,6 +214,7 @@ async function readExtents(volume: Volume, first: Buffer, kind: number, partitio
   const width = kind === 0 ? 8 : 16
   const extents: Extent[] = []
   let descriptors = first
+  let continuations = 0
   for (let at = 0; at + width <= descriptors.length; at += width) {
     const length = descriptors.readUInt32LE(at)
     const size = length & 0x3fff_ffff
@@ -224,8 +227,8 @@ async function readExtents(volume: Volume, first: Buffer, kind: number, partitio
         extents.push({ offset: blockOffset(volume, address, size), size })
         break
       case 3: {
-        // A disc whose descriptors lead in a circle ends at the limit above, which an empty circle must reach as well.
-        extents.push({ offset: undefined, size: 0 })
+        continuations += 1
+        if (continuations > MOST_CONTINUATIONS) throw damaged(volume.image.path, 'a file on it has too many pieces')
         const next = await readDescriptor(volume, address, [TAG.allocationExtent])
         descriptors = next.subarray(24, Math.min(24 + next.readUInt32LE(20), next.length))
         at = -width
@@ -244,7 +247,6 @@ function cut(volume: Volume, extents: readonly Extent[], size: number): Extent[]
   const result: Extent[] = []
   let left = size
   for (const extent of extents) {
-    if (extent.size === 0) continue
     if (left === 0) break
     const taken = Math.min(left, extent.size)
     result.push({ offset: extent.offset, size: taken })
