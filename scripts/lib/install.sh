@@ -32,6 +32,12 @@ apt_install() {
     { tail -n 5 /tmp/oriel-apt.log >&2; return 1; }
 }
 
+# What makes and reads discs in the unit tests, so that they do not believe our own code.
+install_disc_tools() {
+  on_debian || return 0
+  apt_install genisoimage:genisoimage xorriso:xorriso wimlib-imagex:wimtools 7z:p7zip-full
+}
+
 # The engine and the client. Debian 13 has the client in a package of its own, Debian 12 in docker.io.
 install_docker() {
   apt_install dockerd:docker.io iptables:iptables ip:iproute2 mmdebstrap:mmdebstrap || return

@@ -1,4 +1,4 @@
-import type { CommandUnknownOpts } from '@commander-js/extra-typings'
+import type { CommandUnknownOpts, Option } from '@commander-js/extra-typings'
 import type { Io } from './io.ts'
 import { COMMAND_NAMES, type CommandName, SUMMARIES } from './summaries.ts'
 
@@ -11,6 +11,8 @@ interface Completed {
   options: { long: string; short: string | undefined; description: string; takesValue: boolean }[]
   /** What its argument is, if it has one. */
   argument: 'machine' | 'shell' | undefined
+  /** The commands within it. */
+  within: string[]
 }
 
 /** Values of the options that take one of a few. */
@@ -30,13 +32,14 @@ export async function completionScript(shell: string, io: Io, loaders: CommandLo
       return {
         name,
         summary: SUMMARIES[name],
-        options: command.options.map(option => ({
+        options: optionsOf(command).map(option => ({
           long: option.long ?? '',
           short: option.short,
           description: option.description,
           takesValue: option.required
         })),
-        argument: argument === 'name' ? 'machine' : argument === 'shell' ? 'shell' : undefined
+        argument: argument === 'name' ? 'machine' : argument === 'shell' ? 'shell' : undefined,
+        within: command.commands.map(inner => inner.name())
       }
     })
   )
@@ -44,13 +47,20 @@ export async function completionScript(shell: string, io: Io, loaders: CommandLo
   return shell === 'zsh' ? zsh(commands) : fish(commands)
 }
 
+/** Its options, and those of the commands within it. */
+function optionsOf(command: CommandUnknownOpts): readonly Option[] {
+  const all = [command, ...command.commands].flatMap(each => [...each.options])
+  return all.filter((option, at) => all.findIndex(other => other.long === option.long) === at)
+}
+
 const LIST_MACHINES = `command ls -1 "\${ORIEL_HOME:-$HOME/.oriel}/machines" 2>/dev/null`
 
 // Plain enough for the bash 3.2 of macOS.
 function bash(commands: readonly Completed[]): string {
-  const cases = commands.map(({ name, options, argument }) => {
+  const cases = commands.map(({ name, options, argument, within }) => {
     const words = [...options.map(({ long }) => long), '--help'].join(' ')
-    const plain = argument === 'machine' ? `$(${LIST_MACHINES})` : argument === 'shell' ? SHELLS.join(' ') : ''
+    const plain =
+      argument === 'machine' ? `$(${LIST_MACHINES})` : argument === 'shell' ? SHELLS.join(' ') : within.join(' ')
     return `    ${name}) options='${words}'; words="${plain}" ;;`
   })
   const values = Object.entries(VALUES).map(
@@ -82,7 +92,7 @@ complete -F _oriel oriel
 
 function zsh(commands: readonly Completed[]): string {
   const text = (value: string) => value.replaceAll("'", "'\\''").replace(/[[\]:]/g, '\\$&')
-  const cases = commands.map(({ name, options, argument }) => {
+  const cases = commands.map(({ name, options, argument, within }) => {
     const specs = options.flatMap(({ long, short, description, takesValue }) => {
       const values = VALUES[long] === undefined ? '' : `(${VALUES[long].join(' ')})`
       const tail = `[${text(description)}]${takesValue ? `:value:${values}` : ''}`
@@ -90,6 +100,7 @@ function zsh(commands: readonly Completed[]): string {
     })
     if (argument === 'machine') specs.push("'1:machine:($machines)'")
     if (argument === 'shell') specs.push(`'1:shell:(${SHELLS.join(' ')})'`)
+    if (within.length > 0) specs.push(`'1:command:(${within.join(' ')})' '*:file:_files'`)
     return `    ${name}) _arguments ${specs.join(' ').replaceAll("'1:machine:($machines)'", '"1:machine:($machines)"')} ;;`
   })
   return `#compdef oriel
@@ -115,7 +126,7 @@ compdef _oriel oriel
 
 function fish(commands: readonly Completed[]): string {
   const text = (value: string) => `'${value.replace(/['\\]/g, '\\$&')}'`
-  const lines = commands.flatMap(({ name, summary, options, argument }) => {
+  const lines = commands.flatMap(({ name, summary, options, argument, within: inner }) => {
     const within = `-n '__fish_seen_subcommand_from ${name}'`
     return [
       `complete -c oriel -n __fish_use_subcommand -a ${name} -d ${text(summary)}`,
@@ -125,7 +136,8 @@ function fish(commands: readonly Completed[]): string {
         return `complete -c oriel ${within} -l ${long.slice(2)}${letter}${value} -d ${text(description)}`
       }),
       ...(argument === 'machine' ? [`complete -c oriel ${within} -a '(__oriel_machines)'`] : []),
-      ...(argument === 'shell' ? [`complete -c oriel ${within} -a '${SHELLS.join(' ')}'`] : [])
+      ...(argument === 'shell' ? [`complete -c oriel ${within} -a '${SHELLS.join(' ')}'`] : []),
+      ...(inner.length > 0 ? [`complete -c oriel ${within} -a '${inner.join(' ')}'`] : [])
     ]
   })
   return `# fish completion of oriel

@@ -10,6 +10,8 @@ export const SUMMARIES = {
   logs: 'show the log of a host agent',
   doctor: 'check what this host needs, and say what to do',
   shell: 'open a Windows prompt in a new container',
+  releases: 'list the Windows releases that machines can be made of',
+  media: 'fetch, inspect and remove installation discs',
   completion: 'print a script that completes oriel commands in a shell',
   version: 'print the version'
 } as const
