@@ -42,11 +42,11 @@ apt_install() {
 
 # What the unit tests check our discs and answer files with.
 install_disc_tools() {
-  local pair missing=() tools=(isoinfo:genisoimage xorriso:xorriso 7z:p7zip-full xmllint:libxml2-utils)
+  local pair missing=() tools=(isoinfo:genisoimage xorriso:xorriso 7z:p7zip-full xmllint:libxml2-utils wimlib-imagex:wimtools)
   on_debian && { apt_install "${tools[@]}"; return; }
   for pair in "${tools[@]}"; do command -v "${pair%%:*}" >/dev/null || missing+=("${pair%%:*}"); done
   [ ${#missing[@]} -eq 0 ] && return
-  echo "Missing: ${missing[*]}. On a Mac: brew install cdrtools xorriso p7zip libxml2" >&2
+  echo "Missing: ${missing[*]}. On a Mac: brew install cdrtools xorriso p7zip libxml2 wimlib" >&2
   return 1
 }
 

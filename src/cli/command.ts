@@ -8,12 +8,22 @@ export type Example = [line: string, does: string]
 
 /** Begins the definition of a command; `examples` end its help. */
 export function defineCommand(io: Io, name: CommandName, examples: readonly Example[]): TypedCommand {
-  const command = new Command(name)
-    .description(sentence(SUMMARIES[name]))
+  return define(io, name, SUMMARIES[name], examples)
+}
+
+/** Begins the definition of a command within a command; `path` is both, as in `media ls`. */
+export function defineSubcommand(io: Io, path: string, summary: string, examples: readonly Example[]): TypedCommand {
+  return define(io, path, summary, examples)
+}
+
+function define(io: Io, path: string, summary: string, examples: readonly Example[]): TypedCommand {
+  const command = new Command(path.split(' ').at(-1))
+    .description(sentence(summary))
+    .helpCommand(false)
     .helpOption('-h, --help', 'show this help')
     .option('--debug', 'show where in Oriel an error comes from')
     .exitOverride()
-    .configureOutput(outputOf(io, `oriel ${name}`))
+    .configureOutput(outputOf(io, `oriel ${path}`))
     .addHelpText('after', examplesText(examples))
   // extra-typings is this same class with more precise types.
   return command as unknown as TypedCommand

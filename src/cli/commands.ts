@@ -16,6 +16,8 @@ export const LOADERS: Record<CommandName, () => Promise<Define>> = {
   logs: async () => (await import('./commands/logs.ts')).logs,
   doctor: async () => (await import('./commands/doctor.ts')).doctor,
   shell: async () => (await import('./commands/shell.ts')).shell,
+  releases: async () => (await import('./commands/releases.ts')).releases,
+  media: async () => (await import('./commands/media.ts')).media,
   suspend: async () => (await import('./commands/suspend.ts')).suspend,
   snapshot: async () => (await import('./commands/snapshot.ts')).snapshot,
   screenshot: async () => (await import('./commands/screenshot.ts')).screenshot,

@@ -10,6 +10,8 @@ export const SUMMARIES = {
   logs: 'show the log of a host agent',
   doctor: 'check what this host needs, and say what to do',
   shell: 'open a Windows prompt in a new container',
+  releases: 'list the Windows releases that machines can be made of',
+  media: 'fetch, inspect and remove installation discs',
   suspend: "write a virtual machine's memory to disk and end it; up goes on from there",
   snapshot: 'keep, restore, list and remove states of a virtual machine',
   screenshot: "save a picture of a virtual machine's screen",

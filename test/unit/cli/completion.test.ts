@@ -52,6 +52,8 @@ test('bash offers commands, then machines, flags and values', async () => {
   expect(await offered('up', '--engine', '')).toEqual([])
   expect(await offered('completion', 'z')).toEqual(['zsh'])
   expect(await offered('ls', '')).toEqual([])
+  expect(await offered('media', '')).toEqual(['ls', 'fetch', 'inspect', 'rm'])
+  expect(await offered('media', 'fetch', '--s')).toEqual(['--sha256'])
   expect(await offered('help', 'do')).toEqual(['doctor'])
 })
 
