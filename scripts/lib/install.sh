@@ -40,23 +40,13 @@ apt_install() {
     { tail -n 5 /tmp/oriel-apt.log >&2; return 1; }
 }
 
-# What the unit tests check our discs and answer files with.
-install_disc_tools() {
-  local pair missing=() tools=(isoinfo:genisoimage xorriso:xorriso 7z:p7zip-full xmllint:libxml2-utils wimlib-imagex:wimtools)
-  on_debian && { apt_install "${tools[@]}"; return; }
-  for pair in "${tools[@]}"; do command -v "${pair%%:*}" >/dev/null || missing+=("${pair%%:*}"); done
-  [ ${#missing[@]} -eq 0 ] && return
-  echo "Missing: ${missing[*]}. On a Mac: brew install cdrtools xorriso p7zip libxml2 wimlib" >&2
-  return 1
-}
-
 # The engine and the client. Debian 13 has the client in a package of its own, Debian 12 in docker.io.
 install_docker() {
   apt_install dockerd:docker.io iptables:iptables ip:iproute2 mmdebstrap:mmdebstrap || return
   command -v docker >/dev/null || apt_install docker:docker-cli
 }
 
-# What the unit tests check our discs, certificates and keys with, and the machine that they boot.
+# What the tests check our discs, certificates and keys with, and the machines that they boot.
 install_test_tools() {
   if on_debian; then
     apt_install ssh-keygen:openssh-client xmllint:libxml2-utils isoinfo:genisoimage xorriso:xorriso 7z:p7zip-full \
@@ -66,11 +56,12 @@ install_test_tools() {
   fi
   # The other tools, and QEMU's firmware, come with these or with the system.
   local pair formulae=()
-  for pair in qemu-system-x86_64:qemu xorriso:xorriso isoinfo:cdrtools 7z:p7zip wimlib-imagex:wimlib swtpm:swtpm; do
+  for pair in qemu-system-x86_64:qemu xorriso:xorriso isoinfo:cdrtools 7z:p7zip wimlib-imagex:wimlib swtpm:swtpm \
+    xmllint:libxml2; do
     has "${pair%%:*}" || formulae+=("${pair#*:}")
   done
   [ ${#formulae[@]} -eq 0 ] && return
-  echo "Missing for the unit tests: ${formulae[*]}. On a Mac: brew install ${formulae[*]}" >&2
+  echo "Missing for the tests: ${formulae[*]}. On a Mac: brew install ${formulae[*]}" >&2
   return 1
 }
 

@@ -29,17 +29,6 @@ function define(io: Io, path: string, summary: string, examples: readonly Exampl
   return command as unknown as TypedCommand
 }
 
-/** Begins the definition of a command below another one. */
-export function defineSubcommand(io: Io, parent: CommandName, name: string, description: string): TypedCommand {
-  const command = new Command(name)
-    .description(sentence(description))
-    .helpOption('-h, --help', 'show this help')
-    .option('--debug', 'show where in Oriel an error comes from')
-    .exitOverride()
-    .configureOutput(outputOf(io, `oriel ${parent} ${name}`))
-  return command as unknown as TypedCommand
-}
-
 /** Commander's messages in our own form. `path` is what the hint names. */
 export function outputOf(io: Io, path: string): OutputConfiguration {
   return {

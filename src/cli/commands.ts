@@ -26,6 +26,7 @@ export const LOADERS: Record<CommandName, () => Promise<Define>> = {
   certs: async () => (await import('./commands/certs.ts')).certs,
   rearm: async () => (await import('./commands/rearm.ts')).rearm,
   upgrade: async () => (await import('./commands/upgrade.ts')).upgrade,
+  golden: async () => (await import('./commands/golden.ts')).golden,
   completion: async () => {
     const { completion } = await import('./commands/completion.ts')
     return io => completion(io, LOADERS)

@@ -20,6 +20,7 @@ export const SUMMARIES = {
   certs: "show or renew the certificates of a virtual machine's engine",
   rearm: "renew the evaluation period of a virtual machine's Windows",
   upgrade: 'replace the Docker Engine in a virtual machine',
+  golden: 'list and remove the installed Windows that machines are made of',
   completion: 'print a script that completes oriel commands in a shell',
   version: 'print the version'
 } as const

@@ -145,6 +145,8 @@ export interface VirtualMachine<S> {
   /** Shuts the guest down, and cuts its power after a time. Gives words on how it went. */
   stop(settings: S, work: MachineWork): Promise<string>
   suspend(settings: S, work: MachineWork): Promise<string>
+  /** Gives up the saved memory of a suspended machine. */
+  discard(work: MachineWork): Promise<string>
   snapshots: {
     create(name: string, settings: S, work: MachineWork): Promise<string>
     /** Leaves the machine off, or suspended when the snapshot is a live one; the next `up` goes on from there. */

@@ -2,14 +2,15 @@ import { Fault } from '#lib/fault.ts'
 import type { Driver, VirtualMachine } from './driver.ts'
 
 /** Drivers that this version has. */
-export const DRIVERS = ['wine'] as const
+export const DRIVERS = ['wine', 'qemu'] as const
 
 /** Named in the documentation and not built in yet: a person who asks for one deserves a better answer than "unknown". */
-const PLANNED = ['qemu', 'fusion', 'remote']
+const PLANNED = ['fusion', 'remote']
 
 /** The driver of this name. Fault 4 for one that a later version brings, 2 for an unknown name. */
 export async function driverNamed(name: string): Promise<Driver> {
   if (name === 'wine') return (await import('./wine/wine.ts')).wineDriver
+  if (name === 'qemu') return (await import('./qemu/qemu.ts')).qemuDriver
   if (PLANNED.includes(name)) {
     throw new Fault(`the ${name} driver is not part of this version.`, {
       exitCode: 4,

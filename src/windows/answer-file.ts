@@ -135,15 +135,17 @@ function setup({ client, imageName, productKey }: AnswerModel): Xml {
   }
 }
 
-function specialize({ client, computerName }: AnswerModel): [name: string, settings: Xml][] {
+function specialize({ client, computerName, productKey }: AnswerModel): [name: string, settings: Xml][] {
+  const skipActivation: [string, Xml][] = [['Microsoft-Windows-Security-SPP-UX', { SkipAutoActivation: true }]]
   const serverManager: [string, Xml][] = [
     ['Microsoft-Windows-OutOfBoxExperience', { DoNotOpenInitialConfigurationTasksAtLogon: true }],
     ['Microsoft-Windows-ServerManager-SvrMgrNc', { DoNotOpenServerManagerAtLogon: true }]
   ]
   return [
     ['Microsoft-Windows-Deployment', { RunSynchronous: runSynchronous(FIRST_SETTINGS) }],
-    // What is being made is an image that machines share; to activate Windows is up to each of them.
-    ['Microsoft-Windows-Security-SPP-UX', { SkipAutoActivation: true }],
+    // An evaluation that is not activated within ten days shuts itself down every hour, so it may activate itself as soon as
+    // it has a network. A licensed Windows is activated by its owner, with a key that is not the one of this file.
+    ...(productKey === undefined ? [] : skipActivation),
     ['Microsoft-Windows-Shell-Setup', { ComputerName: computerName, TimeZone: 'UTC' }],
     ...(client === true ? [] : serverManager)
   ]

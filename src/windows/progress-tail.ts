@@ -24,6 +24,7 @@ const BOOT = /BdsDxe: starting (Boot[0-9A-F]{4}.*)/
  */
 export class ProgressTail {
   readonly #file: string
+  readonly #from: number
   /** How far the file has been read. */
   #position = 0
   /** The last bytes before `position`, to know the file again. */
@@ -34,8 +35,10 @@ export class ProgressTail {
   #boots = 0
   #lastBoot: string | undefined
 
-  constructor(file: string) {
+  /** `from` is where reading begins: the size of the file when the machine was last started. */
+  constructor(file: string, from = 0) {
     this.#file = file
+    this.#from = from
   }
 
   /** Reads what was written since the last call; nothing where there is no file. Throws the file system's own error. */
@@ -58,7 +61,8 @@ export class ProgressTail {
   async #follow(file: FileHandle, lines: ProgressLine[]): Promise<void> {
     const { size, ino } = await file.stat({ bigint: true })
     if (!(await this.#isSame(file, Number(size), ino))) {
-      this.#position = 0
+      // A file that was cut or replaced has nothing of what was there before.
+      this.#position = this.#inode === undefined && Number(size) >= this.#from ? this.#from : 0
       this.#mark = Buffer.alloc(0)
       this.#partial = ''
     }

@@ -40,7 +40,10 @@ export const forward = (io: Io) =>
     })
 
 function list(io: Io): TypedCommand {
-  return defineSubcommand(io, 'forward', 'ls', 'list the ports that are open')
+  return defineSubcommand(io, 'forward ls', 'list the ports that are open', [
+    ['oriel forward ls win', 'a table'],
+    ['oriel forward ls win --json', 'for scripts']
+  ])
     .argument('[name]', 'name of the machine', 'default')
     .option('--json', 'print JSON')
     .action(async (name, options) => {

@@ -37,7 +37,10 @@ function withNames(
   description: string,
   work: (request: Request, snapshot: string) => Promise<void>
 ): TypedCommand {
-  return defineSubcommand(io, 'snapshot', verb, description)
+  return defineSubcommand(io, `snapshot ${verb}`, description, [
+    [`oriel snapshot ${verb} win clean`, 'of the machine "win"'],
+    [`oriel snapshot ${verb} clean`, 'of the machine "default"']
+  ])
     .usage('[options] [name] <snapshot>')
     .argument('<name>', 'name of the machine (default: "default")')
     .argument('[snapshot]', 'name of the snapshot')
@@ -50,7 +53,10 @@ function withNames(
 }
 
 function list(io: Io): TypedCommand {
-  return defineSubcommand(io, 'snapshot', 'ls', 'list the snapshots of a machine')
+  return defineSubcommand(io, 'snapshot ls', 'list the snapshots of a machine', [
+    ['oriel snapshot ls win', 'a table'],
+    ['oriel snapshot ls win --json', 'for scripts']
+  ])
     .argument('[name]', 'name of the machine', 'default')
     .option('--json', 'print JSON')
     .action(async (name, options) => {

@@ -31,12 +31,16 @@ function lively(io: Pick<Io, 'err' | 'terminal'>, now: () => number): Report {
 function plain(io: Pick<Io, 'err'>, now: () => number): Report {
   let since = 0
   let last = ''
+  let lastTenth: number | undefined
   return event => {
     if (event.type === 'notice') io.err(`${event.text}\n`)
     else if (event.type === 'step') {
       const line = `${event.stage}: ${stepText(event)}\n`
-      if (line !== last) io.err(line)
+      // Of a transfer that tells how far it is, a log wants every tenth and not every second.
+      const tenth = event.fraction === undefined ? undefined : Math.floor(event.fraction * 10)
+      if (line !== last && (tenth === undefined || tenth !== lastTenth)) io.err(line)
       last = line
+      lastTenth = tenth
     } else if (event.state === 'started') since = now()
     else io.err(`${event.stage}${event.state === 'done' ? '' : ': failed'}${detailText(event, now() - since)}\n`)
   }

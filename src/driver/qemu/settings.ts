@@ -87,6 +87,16 @@ export const QemuSettings = v.strictObject({
   /** Loopback ports of the host. Without them, free ones are chosen once. */
   ports: v.optional(v.strictObject({ engine: v.optional(port), ssh: v.optional(port), vnc: v.optional(port) })),
   /** How long nothing may happen during the installation before it counts as hung. */
-  stallMinutes: v.optional(v.pipe(v.number('must be minutes'), v.minValue(1, 'must be at least 1')), 20)
+  stallMinutes: v.optional(v.pipe(v.number('must be minutes'), v.minValue(0.1, 'must be at least 0.1')), 20)
 })
 export type QemuSettings = v.InferOutput<typeof QemuSettings>
+
+/** The guest's memory, in MiB. */
+export function memoryMiB(settings: QemuSettings): number {
+  return Math.floor((parseSize(settings.memory) ?? 0) / 1024 ** 2)
+}
+
+/** The size of the guest's disk, in bytes. */
+export function diskBytes(settings: QemuSettings): number {
+  return parseSize(settings.disk) ?? 0
+}

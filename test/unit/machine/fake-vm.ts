@@ -93,6 +93,11 @@ export class FakeVm {
         this.power = 'suspended'
         return '1 GB written'
       },
+      discard: async () => {
+        this.#ask('vm.discard')
+        this.power = 'off'
+        return 'gone'
+      },
       snapshots: {
         create: async name => {
           this.#ask('snapshots.create')

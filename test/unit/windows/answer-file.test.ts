@@ -100,7 +100,7 @@ describe('the schema refuses', () => {
     ['an empty key', '<ProductKey>', '<ProductKey><Key></Key>'],
     ['an empty key in short', '<ProductKey>', '<ProductKey><Key/>'],
     ['a wrong pass', 'pass="specialize"', 'pass="specialise"'],
-    ['a component in another pass', 'Microsoft-Windows-Security-SPP-UX', 'Microsoft-Windows-Setup'],
+    ['a component in another pass', 'Microsoft-Windows-ServerManager-SvrMgrNc', 'Microsoft-Windows-Setup'],
     ['another namespace', 'urn:schemas-microsoft-com:unattend', 'urn:other'],
     ['a list item that does not say so', '<Disk wcm:action="add">', '<Disk>'],
     ['a size and extension', '<Extend>true</Extend>', '<Extend>true</Extend><Size>1</Size>'],
