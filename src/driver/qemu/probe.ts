@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Fault } from '#lib/fault.ts'
 import { interrupted } from '#lib/wait.ts'
+import { cpuModel } from './argv.ts'
 import type { VmSpec } from './vm-spec.ts'
 
 /** Why an accelerator cannot be used, and what to do about it. */
@@ -20,6 +21,7 @@ interface ProbeWork {
   qemu: { program: string }
   env: NodeJS.ProcessEnv
   signal?: AbortSignal
+  limitMs?: number
 }
 
 /**
@@ -34,7 +36,14 @@ export async function probe(accelerator: 'kvm' | 'hvf' | 'tcg', work: ProbeWork)
     const { image, argv, exitCode } = work.guest === 'x86_64' ? x86Probe(file) : armProbe(file)
     await writeFile(file, image)
     const ended = await runProbe(
-      [work.qemu.program, ...argv, '-accel', accelerator, '-cpu', accelerator === 'tcg' ? 'max' : 'host'],
+      [
+        work.qemu.program,
+        ...argv,
+        '-accel',
+        accelerator,
+        '-cpu',
+        cpuModel({ guest: work.guest, accelerator, nested: false })
+      ],
       work
     )
     return probeObstacle(accelerator, ended, exitCode)
@@ -61,8 +70,7 @@ export function probeObstacle(
   if (/KVM internal error/.test(said)) {
     return { what: '/dev/kvm opens but cannot run what an operating system begins with (KVM internal error)', advice }
   }
-  if (exitCode === undefined)
-    return { what: `${accelerator} opens but a guest does not run (tried for ${PROBE_MS / 1000} s)`, advice }
+  if (exitCode === undefined) return { what: `${accelerator} opens but a guest does not run`, advice }
   if (/HV_DENIED|HV_UNSUPPORTED/.test(said)) {
     return {
       what: 'QEMU lacks the entitlement com.apple.security.hypervisor',
@@ -71,7 +79,7 @@ export function probeObstacle(
   }
   if (/invalid accelerator/.test(said))
     return { what: `this QEMU was built without ${accelerator}`, advice: 'Install another build.' }
-  const words = said.trim().split('\n').at(-1) ?? ''
+  const words = (said.trim().split('\n').at(-1) ?? '').replace(/^\S*qemu-system-\S+: /, '')
   return { what: `QEMU ended with code ${exitCode}${words === '' ? '' : `: ${words}`}`, advice }
 }
 
@@ -133,7 +141,7 @@ function armProbe(file: string): Probe {
   return { image, argv: [...COMMON, '-machine', 'virt', '-kernel', file], exitCode: 0 }
 }
 
-function runProbe(argv: [string, ...string[]], { env, signal }: ProbeWork): Promise<ProbeEnd> {
+function runProbe(argv: [string, ...string[]], { env, signal, limitMs = PROBE_MS }: ProbeWork): Promise<ProbeEnd> {
   const [program, ...args] = argv
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { env, stdio: ['ignore', 'ignore', 'pipe'] })
@@ -158,7 +166,7 @@ function runProbe(argv: [string, ...string[]], { env, signal }: ProbeWork): Prom
       stop()
       resolve({ said })
     }
-    const timer = setTimeout(end, PROBE_MS)
+    const timer = setTimeout(end, limitMs)
     const settle = () => {
       clearTimeout(timer)
       signal?.removeEventListener('abort', abort)

@@ -231,8 +231,13 @@ describe('an accelerator', () => {
     const failing = { guest: 'x86_64', qemu: { program: '/bin/false' }, env: process.env } as const
     expect(await probe('kvm', failing)).toMatchObject({ what: 'QEMU ended with code 1' })
     const { file } = fakeProgram('qemu', 'exec sleep 60')
-    const hanging = { ...failing, qemu: { program: file }, signal: AbortSignal.timeout(100) }
-    await expect(probe('kvm', hanging)).rejects.toMatchObject({ exitCode: 130 })
+    const hanging = { ...failing, qemu: { program: file } }
+    expect((await probe('kvm', { ...hanging, limitMs: 200 }))?.what).toContain('a guest does not run')
+    await expect(probe('kvm', { ...hanging, signal: AbortSignal.timeout(100) })).rejects.toMatchObject({
+      exitCode: 130
+    })
+    const stopped = fakeProgram('qemu', 'echo "KVM internal error. Suberror: 1" >&2; exec sleep 60')
+    expect((await probe('kvm', { ...failing, qemu: { program: stopped.file } }))?.what).toContain('KVM internal error')
     await expect(probe('kvm', { ...failing, qemu: { program: '/nowhere/qemu' } })).rejects.toMatchObject({
       exitCode: 4
     })
