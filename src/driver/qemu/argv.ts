@@ -102,7 +102,8 @@ const HYPERV = [
 // Every Intel Mac since 2015 has these instructions; QEMU takes away what an older one lacks.
 const NAMED_MODEL = 'Skylake-Client-v4'
 
-function cpuModel(spec: VmSpec): string {
+/** The value of `-cpu`: what the guest's processor is, per accelerator and the host's vendor. */
+export function cpuModel(spec: Pick<VmSpec, 'guest' | 'accelerator' | 'cpuVendor' | 'nested'>): string {
   if (spec.nested && (spec.accelerator !== 'kvm' || spec.guest !== 'x86_64')) {
     throw new Fault(`Hyper-V isolation needs KVM and an x86-64 guest; ${spec.accelerator} cannot nest a hypervisor.`, {
       exitCode: 4,

@@ -6,18 +6,24 @@ const SAVE_MS = 1_800_000
 
 /**
  * Saves disk, firmware variables and memory under `tag`. The guest stands still meanwhile and goes on afterwards, unless
- * it stood still before. QmpError when QEMU cannot.
+ * it stood still before, or is to `stayPaused` since QEMU is to end. QmpError when QEMU cannot; the guest goes on then.
  */
-export async function saveSnapshot(qmp: Qmp, tag: string, signal?: AbortSignal): Promise<void> {
+export async function saveSnapshot(
+  qmp: Qmp,
+  tag: string,
+  { signal, stayPaused = false }: { signal?: AbortSignal; stayPaused?: boolean } = {}
+): Promise<void> {
   const { running } = await qmp.execute<{ running: boolean }>('query-status')
   // snapshot-save would stop a running guest itself, but in QEMU 7.2 it ends in a failed assertion (bdrv_poll_co) when a
   // processor of the guest is in the middle of a write to the firmware's flash.
   if (running) await qmp.execute('stop')
   try {
     await runJob(qmp, 'snapshot-save', { tag, vmstate: SNAPSHOT_NODES[0], devices: SNAPSHOT_NODES }, limits(signal))
-  } finally {
-    if (running) await qmp.execute('cont')
+  } catch (error) {
+    if (running) await qmp.execute('cont').catch(() => undefined)
+    throw error
   }
+  if (running && !stayPaused) await qmp.execute('cont')
 }
 
 /**

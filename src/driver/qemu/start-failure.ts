@@ -74,6 +74,14 @@ const KNOWN: Known[] = [
       })
   },
   {
+    pattern: /kernel doesn't allow setting HyperV|Hyper-V .* is not supported by kernel/i,
+    fault: () =>
+      new Fault("this host's KVM cannot do what Windows needs of it (Hyper-V enlightenments).", {
+        exitCode: 4,
+        hint: 'Use a kernel that is built with CONFIG_KVM_HYPERV; or set accelerator: tcg, which is slow.'
+      })
+  },
+  {
     pattern: /HV_DENIED/,
     fault: (_, spec) =>
       new Fault(`macOS does not let ${spec.qemu.program} use the hypervisor: it lacks com.apple.security.hypervisor.`, {

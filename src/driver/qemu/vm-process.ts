@@ -93,8 +93,10 @@ export type VmState =
   | 'paused'
   /** The guest stands still because the host could not read or write its disk, as when the host's disk is full. */
   | 'io-error'
-  /** The guest has shut down, or crashed; QEMU is about to end. */
+  /** The guest has shut down; QEMU is about to end. */
   | 'shutdown'
+  /** The guest stands still for good: it panicked, or the accelerator cannot run what it does (KVM internal error). */
+  | 'crashed'
   /** A saved state is being loaded. */
   | 'inmigrate'
   /** A process is there and does not answer. */
@@ -124,7 +126,7 @@ export async function stateOf(qmp: Qmp): Promise<VmState> {
       return status
     case 'guest-panicked':
     case 'internal-error':
-      return 'shutdown'
+      return 'crashed'
     default:
       // prelaunch, paused, debug, suspended, watchdog and the steps of saving and loading.
       return 'paused'
@@ -142,9 +144,10 @@ export async function powerDown(
 ): Promise<'shut down' | 'power cut'> {
   const end = Date.now() + limitMs
   const ended = qmp.closed.then(() => true as const)
+  const state = await stateOf(qmp)
   // A guest that stands still cannot see the button.
-  if ((await stateOf(qmp)) === 'paused') await qmp.execute('cont')
-  while (Date.now() < end) {
+  if (state === 'paused' || state === 'io-error') await qmp.execute('cont')
+  while (state !== 'crashed' && Date.now() < end) {
     try {
       await qmp.execute('system_powerdown')
     } catch (error) {

@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { qemuArgv, swtpmArgv } from '#driver/qemu/argv.ts'
 import { withQmp } from '#driver/qemu/qmp.ts'
 import { startVm } from '#driver/qemu/vm-process.ts'
-import type { Accelerator, VmSpec } from '#driver/qemu/vm-spec.ts'
+import { type Accelerator, suspendObstacle, type VmSpec } from '#driver/qemu/vm-spec.ts'
 import { smallVm } from './vm.ts'
 
 const folder = '/home/ann/.oriel/machines/win'
@@ -180,6 +180,13 @@ describe('a command line', () => {
     expect(qemuArgv(specOf({ client: true, files }))).toContain('tpm-tis,tpmdev=tpm0')
     expect(qemuArgv(specOf({ client: false, files })).join(' ')).not.toContain('tpm')
     expect(swtpmArgv('/state', '/run/tpm').join(' ')).toContain('--ctrl type=unixio,path=/run/tpm')
+  })
+
+  test('is of a machine whose memory can be saved, or it is known why not', () => {
+    expect(suspendObstacle({ guest: 'x86_64', accelerator: 'kvm' })).toBeUndefined()
+    expect(suspendObstacle({ guest: 'x86_64', accelerator: 'tcg' })).toBeUndefined()
+    expect(suspendObstacle({ guest: 'x86_64', accelerator: 'hvf' })).toContain('Intel')
+    expect(suspendObstacle({ guest: 'aarch64', accelerator: 'hvf' })).toContain('NVMe')
   })
 
   test('waits for a snapshot to be loaded, rather than starting afresh', () => {

@@ -41,6 +41,12 @@ const CASES: [said: string, message: RegExp, exitCode: number, hint: RegExp][] =
     4,
     /brew reinstall/
   ],
+  [
+    "qemu-system-x86_64: kernel doesn't allow setting HyperV VP_INDEX",
+    /Hyper-V enlightenments/,
+    4,
+    /CONFIG_KVM_HYPERV/
+  ],
   ['qemu-system-aarch64: -accel hvf: invalid accelerator hvf', /built without hvf/, 4, /another build/],
   [
     'qemu-system-x86_64: -blockdev {}: Could not write: No space left on device',

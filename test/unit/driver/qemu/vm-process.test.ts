@@ -13,6 +13,7 @@ import {
   powerDown,
   secondsOf,
   startVm,
+  stateOf,
   vmPid,
   vmState,
   waitForExit
@@ -122,6 +123,10 @@ describe('a live snapshot', () => {
       await expect(saveSnapshot(qmp, 'here')).rejects.toThrow(/already exists/)
       // After a failure the guest goes on, too.
       expect(states).toEqual(['STOP', 'RESUME', 'STOP', 'RESUME'])
+      await saveSnapshot(qmp, 'last', { stayPaused: true })
+      expect(states.at(-1)).toBe('STOP')
+      expect(await stateOf(qmp)).toBe('paused')
+      await deleteSnapshot(qmp, 'last')
     })
     expect((await diskInfo(spec.disk.file)).snapshots[0]?.memoryBytes).toBeGreaterThan(1024 ** 2)
     await killVm(spec.files.qmp)
