@@ -45,8 +45,8 @@ export interface Driver<S = unknown> {
   bringUp(settings: S, work: UpWork): Promise<Running>
   /** The engine of a machine that was brought up before, without asking it. Undefined for one that never was. */
   reference(settings: S, place: MachinePlace): Promise<EngineReference | undefined>
-  /** Looks at what the driver needs; without settings and place for a machine yet to be made. Never throws, changes nothing. */
-  check(settings: S | undefined, work: DriverWork & { place?: MachinePlace }): Promise<Check[]>
+  /** Looks at what the driver needs; without settings for a machine yet to be made. Never throws; no change to the machine. */
+  check(settings: S | undefined, work: MachineWork): Promise<Check[]>
   /** For an engine that machines and the owner's own work share: a machine's objects on it are told apart by their labels. */
   readonly sharedEngine?: {
     /** Removes what `bringUp` made on the engine for all machines. Gives the names of what it removed. */

@@ -5,7 +5,7 @@ import { orielVersion } from '#lib/package-root.ts'
 import { contextTrouble } from './context.ts'
 import { evaluationLeft } from './evaluation.ts'
 import type { MachineRequest } from './machine-lock.ts'
-import { contextName, placeOf } from './paths.ts'
+import { contextName, machinePaths, placeOf } from './paths.ts'
 import { DEFAULT_DRIVER, loadSpec } from './spec.ts'
 import { machineStatus } from './status.ts'
 import { type Machine, openMachine } from './store.ts'
@@ -47,13 +47,11 @@ async function checkDriver(
   machine: Machine | undefined,
   { name, env, signal, report, driver: asked, world = WORLD }: MachineRequest & { driver?: string }
 ): Promise<Check[]> {
-  const work = { machine: name, env, signal, report }
+  const place = placeOf(machine?.paths ?? machinePaths(name, env), env)
+  const work = { machine: name, env, signal, report, place }
   const spec = machine === undefined ? undefined : await loadSpec(machine.paths, world.driver)
-  if (machine === undefined || spec === undefined) {
-    return (await world.driver(asked ?? DEFAULT_DRIVER)).check(undefined, work)
-  }
-  const place = placeOf(machine.paths, env)
-  const checks = await spec.driver.check(spec.settings, { ...work, place })
+  if (spec === undefined) return (await world.driver(asked ?? DEFAULT_DRIVER)).check(undefined, work)
+  const checks = await spec.driver.check(spec.settings, work)
   const facts = await spec.driver.vm?.facts(place).catch(() => undefined)
   return [...checks, ...checkEvaluation(name, facts)]
 }

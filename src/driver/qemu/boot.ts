@@ -5,10 +5,12 @@ import { startDetached } from '#lib/child-process.ts'
 import { Fault } from '#lib/fault.ts'
 import { poll } from '#lib/wait.ts'
 import { serverRelease } from '#windows/server-releases.ts'
+import { chooseAccelerator } from './accelerator.ts'
 import { swtpmArgv } from './argv.ts'
 import { blockActivity, changeMedium, eject, screenshot } from './devices.ts'
 import type { Activity } from './follow.ts'
-import { chooseAccelerator, findFirmware, findQemu, hostFacts } from './host.ts'
+import { findFirmware } from './firmware.ts'
+import { findQemu, hostFacts } from './host.ts'
 import type { MachineFiles } from './machine-files.ts'
 import { withQmp as connectQmp, type Qmp } from './qmp.ts'
 import type { Shape } from './record.ts'
@@ -55,13 +57,14 @@ export interface Boot {
 export async function findGround(settings: QemuSettings, place: MachinePlace, work: DriverWork): Promise<Ground> {
   const { architecture } = serverRelease(settings.windows)
   const qemu = await findQemu(architecture, work.env)
-  const firmware = await findFirmware(architecture, qemu, work.env)
+  const firmware = await findFirmware(architecture, qemu.folder, work.env)
   const facts = await hostFacts()
   const { accelerator, why, warning } = await chooseAccelerator(settings.accelerator, {
     guest: architecture,
     qemu,
-    facts,
+    host: facts,
     home: place.home,
+    env: work.env,
     signal: work.signal
   })
   if (warning !== undefined) work.report({ type: 'notice', text: warning })

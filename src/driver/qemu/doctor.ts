@@ -1,11 +1,12 @@
-import type { Check, DriverWork, MachinePlace } from '#driver/driver.ts'
+import * as v from 'valibot'
+import type { Check, MachinePlace, MachineWork } from '#driver/driver.ts'
 import { messageOf } from '#lib/fault.ts'
 import { pkiExpiry } from '#pki/store.ts'
 import { serverRelease } from '#windows/server-releases.ts'
-import { checkHost } from './host.ts'
+import { checkHost } from './host-checks.ts'
 import { machineFiles } from './machine-files.ts'
 import { readRecord } from './record.ts'
-import type { QemuSettings } from './settings.ts'
+import { diskBytes, memoryMiB, QemuSettings } from './settings.ts'
 
 const DAY_MS = 24 * 60 * 60_000
 const WARN_DAYS = 30
@@ -13,12 +14,21 @@ const WARN_DAYS = 30
 /** What the driver needs of this host, and how the machine's certificates are. Never throws; changes nothing. */
 export async function checkDriver(
   settings: QemuSettings | undefined,
-  work: DriverWork & { place?: MachinePlace }
+  work: MachineWork
 ): Promise<Check[]> {
-  const { architecture } = serverRelease(settings?.windows ?? '2025')
-  const asked = settings?.accelerator ?? 'auto'
-  const checks = await checkHost({ guest: architecture, accelerator: asked, ...work })
-  if (work.place !== undefined && (await readRecord(work.place).catch(() => undefined)) !== undefined) {
+  // Without a machine: one as `oriel up --driver qemu` would make it.
+  const wanted = settings ?? v.parse(QemuSettings, {})
+  const release = serverRelease(wanted.windows)
+  const machine = {
+    guest: release.architecture,
+    accelerator: wanted.accelerator,
+    memoryMiB: memoryMiB(wanted),
+    diskBytes: diskBytes(wanted),
+    nested: wanted.isolation === 'hyperv',
+    client: release.kind === 'client'
+  }
+  const checks = await checkHost(machine, { home: work.place.home, ...work })
+  if ((await readRecord(work.place).catch(() => undefined)) !== undefined) {
     checks.push(await checkCertificates(work.place, work.machine))
   }
   return checks

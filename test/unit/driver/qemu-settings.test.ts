@@ -50,7 +50,7 @@ test.each([
   [{ productKey: 'XXXXX' }, 'five groups'],
   [{ ports: { engine: 70_000 } }, 'must be a port'],
   [{ locale: 'german' }, 'must be a locale'],
-  [{ stallMinutes: 0 }, 'at least 1']
+  [{ stallMinutes: 0 }, 'at least 0.1']
 ])('%j is refused', (settings, words) => {
   const result = v.safeParse(QemuSettings, settings)
   expect(result.issues?.map(({ message }) => message).join()).toContain(words)

@@ -79,7 +79,7 @@ export class FakeVm {
     },
     reference: async () => ({ url: 'tcp://127.0.0.1:1' }),
     check: async (settings, work) => [
-      { name: 'fake', result: 'ok', detail: `${settings?.cpus ?? 'no'} cpus in ${work.place?.folder ?? 'no place'}` }
+      { name: 'fake', result: 'ok', detail: `${settings?.cpus ?? 'no'} cpus in ${work.place.folder}` }
     ],
     vm: {
       state: async () => this.power,

@@ -193,7 +193,7 @@ test('status counts the days of an evaluation, and names ports', async () => {
 
 test('doctor gives the driver the settings and the place, and warns of an evaluation that ends', async () => {
   const none = await doctor({ ...fake.request(), driver: 'fake' })
-  expect(none).toContainEqual({ name: 'fake', result: 'ok', detail: 'no cpus in no place' })
+  expect(none).toContainEqual({ name: 'fake', result: 'ok', detail: expect.stringMatching(/^no cpus in .*machines/) })
   await bringUp()
   const evaluation = async (daysLeft: number | null) => {
     fake.facts = guestFacts(daysLeft)
