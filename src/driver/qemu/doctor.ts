@@ -12,10 +12,7 @@ const DAY_MS = 24 * 60 * 60_000
 const WARN_DAYS = 30
 
 /** What the driver needs of this host, and how the machine's certificates are. Never throws; changes nothing. */
-export async function checkDriver(
-  settings: QemuSettings | undefined,
-  work: MachineWork
-): Promise<Check[]> {
+export async function checkDriver(settings: QemuSettings | undefined, work: MachineWork): Promise<Check[]> {
   // Without a machine: one as `oriel up --driver qemu` would make it.
   const wanted = settings ?? v.parse(QemuSettings, {})
   const release = serverRelease(wanted.windows)

@@ -1,7 +1,7 @@
 import { lastLines, run } from '#lib/child-process.ts'
 import { Fault } from '#lib/fault.ts'
 import { type FactsAnswer, parseFacts } from '#windows/guest-facts.ts'
-import { sshArguments } from './ssh-identity.ts'
+import { knownHosts, sshArguments } from './ssh-identity.ts'
 
 /** Where the guest's sshd is reached, and with what keys. */
 export interface GuestAccess {
@@ -65,6 +65,8 @@ async function ask(
   signal?: AbortSignal,
   timeoutMs = LIMIT_MS
 ): Promise<Record<string, unknown>> {
+  // The guest's host key was made here, so there is nothing to be trusted at the first contact.
+  await knownHosts(access.folder, access.port)
   const argv: [string, ...string[]] = ['ssh', ...sshArguments(access), [COMMAND, verb, ...words].join(' ')]
   const { exitCode, stdout, stderr } = await run(argv, { timeoutMs, ...(signal === undefined ? {} : { signal }) })
   const answer = lastObject(stdout)

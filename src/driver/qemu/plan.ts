@@ -11,7 +11,7 @@ import { type Download, fetchFile } from '#windows/media/download.ts'
 import { chooseImage, inspectMedia, type MediaFacts } from '#windows/media/inspect.ts'
 import { productKeyFor } from '#windows/product-key.ts'
 import { type EditionName, OPENSSH_ARCHIVE, type ServerRelease, serverRelease } from '#windows/server-releases.ts'
-import { goldenKey, readGolden } from './golden.ts'
+import { goldenKey } from './golden.ts'
 import type { QemuSettings } from './settings.ts'
 
 /** The disk of a golden image: Windows Server asks for 32 GB; a machine's own disk grows from it. */
@@ -71,11 +71,6 @@ export async function makePlan(settings: QemuSettings, env: NodeJS.ProcessEnv): 
     scripts: await hashOfScripts()
   })
   return { release, edition, locale, keyboard, isolation, disc, engine, openssh, key }
-}
-
-/** True when the golden image of a plan is there, so that nothing has to be fetched. */
-export async function hasGolden(place: MachinePlace, key: string): Promise<boolean> {
-  return (await readGolden(place.home, key)) !== undefined
 }
 
 /** Fetches what the plan needs and looks at the disc. A wrong disc is refused here, before there is a machine. */

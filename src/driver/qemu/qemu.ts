@@ -1,4 +1,4 @@
-import { mkdir, readdir, rm } from 'node:fs/promises'
+import { chmod, mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type {
   ConfigureWork,
@@ -112,6 +112,8 @@ async function makeDisk(settings: QemuSettings, plan: Plan, least: number, work:
   await rm(files.vars, { force: true })
   await createOverlay(files.disk, golden.disk, Math.max(diskBytes(settings), least))
   await copyVars(golden.vars, files.vars)
+  // What is on the guest's disk is nobody else's business; qemu-img leaves that to the umask.
+  for (const file of [files.disk, files.vars]) await chmod(file, 0o600)
   await changeRecord(work.place, former => ({ ...former, made: true }))
 }
 

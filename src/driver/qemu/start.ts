@@ -104,7 +104,8 @@ async function coldStart(start: Start, record: VmRecord, disc: WantedDisc): Prom
   const apply = record.applied !== disc.id
   const drive = apply ? { id: 'disc' as const, file: await writeMachineDisc(disc, work) } : { id: 'disc' as const }
   await boot(start, record, shape, { drives: [drive] })
-  await awaitReady(start, offset, apply ? disc.id : undefined)
+  // A guest may be ready before it has seen the disc in its drive; it then says the id of the former one.
+  await awaitReady(start, offset)
   await takeDiscOut(files)
 }
 
@@ -154,8 +155,8 @@ function boot(
   })
 }
 
-/** Follows the guest's words since `offset` until it is ready, with the disc `id` applied where one is given. */
-async function awaitReady({ settings, work }: Start, offset: number, id?: string): Promise<void> {
+/** Follows the guest's words since `offset` until it is ready, and keeps which disc it has applied. */
+async function awaitReady({ settings, work }: Start, offset: number): Promise<void> {
   const files = machineFiles(work.place)
   let applied: string | undefined
   const outcome = await followGuest(
@@ -171,7 +172,7 @@ async function awaitReady({ settings, work }: Start, offset: number, id?: string
       report: work.report
     },
     line => {
-      if (line.stage !== 'ready' || line.state !== 'done' || (id !== undefined && line.id !== id)) return false
+      if (line.stage !== 'ready' || line.state !== 'done') return false
       applied = line.id
       return true
     }
@@ -227,9 +228,14 @@ export async function applyWhileRunning(start: Start, disc: WantedDisc): Promise
     const record = await madeRecord(place, machine)
     const limit = settings.stallMinutes * 60_000
     const { id, reboot } = await applyDisc(guestAccess(place, record), limit, work.signal)
-    if (reboot) await awaitReady(start, offset, disc.id)
-    else if (id !== disc.id) throw new Fault('the guest did not take its new settings.')
-    await changeRecord(place, former => ({ ...former, applied: disc.id }))
+    if (reboot) await awaitReady(start, offset)
+    const applied = reboot ? (await madeRecord(place, machine)).applied : id
+    if (applied !== disc.id) {
+      throw new Fault('the guest did not take its new settings.', {
+        hint: `Start it again with: oriel restart ${machine}`
+      })
+    }
+    await changeRecord(place, former => ({ ...former, applied }))
   } finally {
     await takeDiscOut(files)
   }
