@@ -106,20 +106,20 @@ test('kill -9 of up and power cuts, stage by stage: the next up goes on from the
   expect(last.code, last.stderr).toBe(0)
   vm.keepGolden()
   await vm.loadImage()
-  await vm.out(['run', '--name', 'writer', '-v', 'kept:/data', 'stand-in', 'sh', '-c', 'echo safe > /data/file; sync'])
+  await vm.out(['run', '--name', 'writer', '-v', 'kept:/data', 'stand-in/busybox', 'sh', '-c', 'echo safe > /data/file; sync'])
 
   // QEMU, and then the agent, of a running machine.
   killQemu(vm)
   await waitFor(async () => (await vm.status()).state === 'broken', 30_000, 'status to see that the machine is gone')
   await vm.ok(['up', 'cut'], { timeoutMs: 400_000 })
-  expect(await vm.out(['run', '--rm', '-v', 'kept:/data', 'stand-in', 'cat', '/data/file'])).toBe('safe')
+  expect(await vm.out(['run', '--rm', '-v', 'kept:/data', 'stand-in/busybox', 'cat', '/data/file'])).toBe('safe')
   const [agent = 0] = agentPids(vm.home)
   process.kill(agent, 'SIGKILL')
   await waitFor(async () => (await vm.status()).state === 'broken', 30_000, 'status to see that the agent is gone')
   const before = vm.qemuPids()
   await vm.ok(['up', 'cut'])
   expect(vm.qemuPids()).toEqual(before)
-  expect(await vm.out(['run', '--rm', '-v', 'kept:/data', 'stand-in', 'cat', '/data/file'])).toBe('safe')
+  expect(await vm.out(['run', '--rm', '-v', 'kept:/data', 'stand-in/busybox', 'cat', '/data/file'])).toBe('safe')
 })
 
 test('Ctrl-C halts an installation, and up goes on with it', LONG, async () => {
@@ -191,14 +191,14 @@ test('a full disk of the host halts the guest, and nothing is lost', LONG, async
     vm.takeGolden()
     await vm.upOk()
     await vm.loadImage()
-    await vm.out(['run', '--rm', '-v', 'kept:/data', 'stand-in', 'sh', '-c', 'echo safe > /data/file; sync'])
+    await vm.out(['run', '--rm', '-v', 'kept:/data', 'stand-in/busybox', 'sh', '-c', 'echo safe > /data/file; sync'])
     writeFileSync(join(vm.home.env.ORIEL_HOME, 'ballast'), Buffer.alloc(freeBytes(vm.home.env.ORIEL_HOME) - 30_000_000))
     const writer = vm.docker([
       'run',
       '--rm',
       '-v',
       'kept:/data',
-      'stand-in',
+      'stand-in/busybox',
       'sh',
       '-c',
       'dd if=/dev/urandom of=/data/big bs=1M count=150; sync'
@@ -211,7 +211,7 @@ test('a full disk of the host halts the guest, and nothing is lost', LONG, async
     const again = await vm.oriel(['up', 'full'], { timeoutMs: 300_000 })
     expect(again.code, again.stderr).toBe(0)
     await writer
-    expect(await vm.out(['run', '--rm', '-v', 'kept:/data', 'stand-in', 'cat', '/data/file'])).toBe('safe')
+    expect(await vm.out(['run', '--rm', '-v', 'kept:/data', 'stand-in/busybox', 'cat', '/data/file'])).toBe('safe')
     await vm.oriel(['rm', '--force', 'full'], { timeoutMs: 300_000 })
   } finally {
     for (const pid of vm.qemuPids()) process.kill(pid, 'SIGKILL')

@@ -30,7 +30,7 @@ test('up installs a machine from a disc, and docker reaches it by its context', 
   expect(stdout).toContain('docker --context oriel-win run')
   vm.keepGolden()
   await vm.loadImage()
-  expect(await vm.out(['run', '--rm', 'stand-in', 'echo', 'hello'])).toBe('hello')
+  expect(await vm.out(['run', '--rm', 'stand-in/busybox', 'echo', 'hello'])).toBe('hello')
   const status = await vm.status()
   expect(status).toMatchObject({ state: 'running', evaluation: { daysLeft: 180 } })
 })
@@ -45,9 +45,9 @@ test('up again changes nothing and is quick', LONG, async () => {
 })
 
 test('streams go through: standard input with its end, exec, logs, cp, build', LONG, async () => {
-  const sorted = await vm.docker(['run', '--rm', '-i', 'stand-in', 'sort'], { input: 'b\na\n' })
+  const sorted = await vm.docker(['run', '--rm', '-i', 'stand-in/busybox', 'sort'], { input: 'b\na\n' })
   expect(sorted.stdout).toBe('a\nb\n')
-  await vm.out(['run', '-d', '--name', 'worker', 'stand-in', 'sh', '-c', 'echo begun; sleep 1000'])
+  await vm.out(['run', '-d', '--name', 'worker', 'stand-in/busybox', 'sh', '-c', 'echo begun; sleep 1000'])
   expect(await vm.out(['exec', 'worker', 'echo', 'inside'])).toBe('inside')
   await waitFor(async () => (await vm.out(['logs', 'worker'])) === 'begun', 20_000, 'the log of the container')
   const file = join(vm.home.root, 'up.txt')
@@ -56,7 +56,7 @@ test('streams go through: standard input with its end, exec, logs, cp, build', L
   await vm.out(['cp', 'worker:/tmp/up.txt', join(vm.home.root, 'down.txt')])
   expect(readFileSync(join(vm.home.root, 'down.txt'), 'utf8')).toBe('content')
   const built = await vm.docker(['build', '-q', '-'], {
-    input: 'FROM stand-in\nRUN echo built > /built\n',
+    input: 'FROM stand-in/busybox\nRUN echo built > /built\n',
     env: { DOCKER_BUILDKIT: '0' }
   })
   expect(built.code, built.stderr).toBe(0)
@@ -134,7 +134,7 @@ test('suspend and resume: containers go on where they were, and the clock is rig
     '-d',
     '--name',
     'counter',
-    'stand-in',
+    'stand-in/busybox',
     'sh',
     '-c',
     'n=0; while sleep 1; do n=$((n+1)); echo $n; done'
@@ -154,7 +154,7 @@ test(
   'stop shuts the guest down; a volume is still there after the next start, and settings of machine.yaml count',
   LONG,
   async () => {
-    await vm.out(['run', '--rm', '-v', 'kept:/data', 'stand-in', 'sh', '-c', 'echo precious > /data/file'])
+    await vm.out(['run', '--rm', '-v', 'kept:/data', 'stand-in/busybox', 'sh', '-c', 'echo precious > /data/file'])
     await vm.ok(['stop', 'win'], { timeoutMs: 300_000 })
     expect(vm.qemuPids()).toEqual([])
     const spec = join(vm.folder, 'machine.yaml')
@@ -168,7 +168,7 @@ test(
     )
     const { code, stderr } = await vm.oriel(['up', 'win', '--disk', '70GiB'])
     expect(code, stderr).toBe(0)
-    expect(await vm.out(['run', '--rm', '-v', 'kept:/data', 'stand-in', 'cat', '/data/file'])).toBe('precious')
+    expect(await vm.out(['run', '--rm', '-v', 'kept:/data', 'stand-in/busybox', 'cat', '/data/file'])).toBe('precious')
     expect(await vm.out(['info', '-f', '{{json .Labels}}'])).toBe('["team=blue"]')
     expect(vm.ssh('nproc').trim()).toBe('1')
     const gigabytes = Number(vm.ssh("df -B1G / | awk 'NR==2{print $2}'").trim())
@@ -180,7 +180,7 @@ test(
   'a snapshot of the running machine brings back memory and disk; one of the stopped machine its disk',
   LONG,
   async () => {
-    await vm.out(['run', '-d', '--name', 'alive', 'stand-in', 'sleep', '10000'])
+    await vm.out(['run', '-d', '--name', 'alive', 'stand-in/busybox', 'sleep', '10000'])
     const pid = await vm.out(['inspect', '-f', '{{.State.Pid}}', 'alive'])
     await vm.ok(['snapshot', 'create', 'win', 'live'])
     await vm.out(['rm', '-f', 'alive'])
@@ -196,7 +196,7 @@ test(
     await vm.ok(['snapshot', 'restore', 'win', 'cold'])
     await vm.ok(['up', 'win'], { timeoutMs: 300_000 })
     expect(await vm.out(['ps', '-aq'])).toBe('')
-    expect(await vm.out(['run', '--rm', '-v', 'kept:/data', 'stand-in', 'cat', '/data/file'])).toBe('precious')
+    expect(await vm.out(['run', '--rm', '-v', 'kept:/data', 'stand-in/busybox', 'cat', '/data/file'])).toBe('precious')
     await vm.ok(['snapshot', 'rm', 'win', 'live'])
     await vm.ok(['snapshot', 'rm', 'win', 'cold'])
     expect((await vm.oriel(['snapshot', 'restore', 'win', 'cold'])).code).toBe(3)
@@ -212,7 +212,7 @@ test('certs renew puts new certificates into the running guest', LONG, async () 
 })
 
 test('upgrade replaces the engine, and goes back when the new one does not answer', LONG, async () => {
-  const { upgradeArchive, brokenArchive } = await standInDisc()
+  const { newerArchive, brokenArchive } = await standInDisc()
   const spec = join(vm.folder, 'machine.yaml')
   const original = readFileSync(spec, 'utf8')
   const use = (archive: { file: string; version: string }) =>
@@ -223,9 +223,9 @@ test('upgrade replaces the engine, and goes back when the new one does not answe
         `engineArchive:\n  file: ${archive.file}\n  version: ${archive.version}\n`
       )
     )
-  use(upgradeArchive)
-  await vm.ok(['upgrade', 'win', '--engine', upgradeArchive.version], { timeoutMs: 300_000 })
-  expect(factsOf(await vm.ok(['status', 'win', '--json']))).toBe(upgradeArchive.version)
+  use(newerArchive)
+  await vm.ok(['upgrade', 'win', '--engine', newerArchive.version], { timeoutMs: 300_000 })
+  expect(engineOf()).toBe(newerArchive.version)
   use(brokenArchive)
   const { code, stderr } = await vm.oriel(['upgrade', 'win', '--engine', brokenArchive.version], { timeoutMs: 300_000 })
   expect(code).toBe(1)
@@ -235,8 +235,9 @@ test('upgrade replaces the engine, and goes back when the new one does not answe
 })
 
 test('rearm renews the evaluation', LONG, async () => {
-  const told = await vm.ok(['rearm', 'win'], { timeoutMs: 300_000 })
-  expect(told).toMatch(/180 days left/)
+  const { code, stderr } = await vm.oriel(['rearm', 'win'], { timeoutMs: 300_000 })
+  expect(code, stderr).toBe(0)
+  expect(stderr).toMatch(/180 days left/)
   expect(await vm.out(['version', '-f', '{{.Server.Os}}'])).toBe('linux')
 })
 
@@ -254,18 +255,16 @@ test('the idle host agent is small', LONG, async () => {
 })
 
 test('a second machine comes from the golden image, with its own name, keys and certificates', LONG, async () => {
-  const began = Date.now()
   const { code, stderr } = await vm.oriel(['up', 'second', ...(await vm.options())], { timeoutMs: 590_000 })
   expect(code, stderr).toBe(0)
   expect(stderr).toContain('golden image present')
-  const seconds = (Date.now() - began) / 1000
   const [golden] = JSON.parse(await vm.ok(['golden', 'ls', '--json'])) as {
     seconds: number
     machines: string[]
     key: string
   }[]
   expect(golden?.machines.sort()).toEqual(['second', 'win'])
-  expect(seconds).toBeLessThan((golden?.seconds ?? 0) + 60)
+  expect(stderr).not.toMatch(/^media:/m)
   const second = join(vm.home.env.ORIEL_HOME, 'machines', 'second')
   for (const file of ['vm/password', 'pki/ca.pem']) {
     expect(readFileSync(join(second, file), 'utf8'), file).not.toBe(readFileSync(join(vm.folder, file), 'utf8'))
@@ -366,13 +365,14 @@ function guestClock(): number {
   return Number(vm.ssh('date +%s').trim()) * 1000
 }
 
-function factsOf(status: string): string {
-  return JSON.parse(status).vm.facts.engine
+/** The engine of the guest, as it last told. */
+function engineOf(): string {
+  return JSON.parse(readFileSync(join(vm.folder, 'vm', 'facts.json'), 'utf8')).engine
 }
 
 function filesBelow(folder: string): [path: string, mode: number][] {
   return readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .map(name => join(folder, name))
-    .filter(path => !path.endsWith('.sock') || statSync(path).isSocket())
+    .filter(path => !path.endsWith('.pub'))
     .map(path => [path, statSync(path).mode])
 }

@@ -99,7 +99,7 @@ export class TestVm {
     return JSON.parse(readFileSync(join(this.folder, 'vm', 'vm.json'), 'utf8'))
   }
 
-  /** Runs a command in the guest by ssh, with the machine's own key. */
+  /** Runs a shell command in the guest by ssh, with the machine's own key. */
   ssh(command: string): string {
     const folder = join(this.folder, 'ssh')
     const known = readdirSync(folder).find(name => name.startsWith('known_hosts'))
@@ -108,7 +108,12 @@ export class TestVm {
       ...['-F', '/dev/null', '-o', 'BatchMode=yes', '-o', `UserKnownHostsFile=${join(folder, known ?? 'known_hosts')}`],
       ...['-i', join(folder, key ?? ''), '-p', String(this.record().ports.ssh)]
     ]
-    return execFileSync('ssh', [...options, 'Administrator@127.0.0.1', command], { encoding: 'utf8', timeout: 60_000 })
+    // By standard input: the guest's own command interpreter knows as little of `$` and `|` as Windows' does.
+    return execFileSync('ssh', [...options, 'Administrator@127.0.0.1', 'sh'], {
+      input: command,
+      encoding: 'utf8',
+      timeout: 60_000
+    })
   }
 
   async remove(): Promise<void> {

@@ -9,7 +9,7 @@ import { ENGINE_LABEL, engineDiscFiles } from '#windows/disc/setup-disc.ts'
 import { mediaFolder } from '#windows/media/cache.ts'
 import { engineArchive } from '#windows/server-releases.ts'
 import { changeDisc, ejectDisc, shutDown, vmGone } from './boot.ts'
-import { guestFacts, rearmGuest, setGuestClock, upgradeEngine } from './guest.ts'
+import { type GuestAccess, guestFacts, rearmGuest, setGuestClock, upgradeEngine } from './guest.ts'
 import { wantedDisc } from './machine-disc.ts'
 import { machineFiles } from './machine-files.ts'
 import { fetchEngine, makePlan, type Plan } from './plan.ts'
@@ -49,7 +49,7 @@ export async function rearm(start: Start): Promise<string> {
     work.report({ type: 'step', stage: 'rearm', text: 'restarts the guest' })
     await shutDown(files.qmp, REARM_STOP_MS)
     await startGuest(start)
-  }
+  } else await askFacts(work.place, guestAccess(work.place, record), work.signal)
   return `${daysLeft ?? 'an unknown number of'} days left, can be done ${rearmsLeft ?? 'an unknown number of'} more times`
 }
 
@@ -72,6 +72,7 @@ export async function upgrade(version: string, start: Start): Promise<string> {
     const answers = await upgradeEngine(guestAccess(place, record), UPGRADE_MS, work.signal)
     await changeRecord(place, former => ({ ...former, engine: answers }))
     await awaitEngine(start)
+    await askFacts(place, guestAccess(place, record), work.signal)
     return `Docker Engine ${answers}`
   } finally {
     await ejectDisc(files.qmp)
@@ -117,8 +118,7 @@ export async function watchGuest(place: MachinePlace, log: GuestLog, signal: Abo
           log.info("the guest's clock was set", { secondsOff: Math.round(drift / 1000) })
         }
         if (Date.now() - factsAt > FACTS_EVERY_MS) {
-          const { time: _, ...facts } = await guestFacts(access, signal)
-          await writeFacts(place, { ...facts, at: new Date().toISOString() })
+          await askFacts(place, access, signal)
           factsAt = Date.now()
         }
       }
@@ -130,6 +130,12 @@ export async function watchGuest(place: MachinePlace, log: GuestLog, signal: Abo
     }
     await delay(CLOCK_EVERY_MS, undefined, { signal }).catch(() => undefined)
   }
+}
+
+/** Asks the guest for its facts, and keeps them. */
+async function askFacts(place: MachinePlace, access: GuestAccess, signal: AbortSignal): Promise<void> {
+  const { time: _, ...facts } = await guestFacts(access, signal)
+  await writeFacts(place, { ...facts, at: new Date().toISOString() })
 }
 
 /** How far the guest's clock is ahead of this host's, in ms, as its engine tells it. */
