@@ -206,7 +206,7 @@ done
 layer=$root/work/layer
 mkdir -p "$layer/bin" "$layer/tmp"
 cp "$root/usr/bin/busybox" "$layer/bin/"
-for applet in sh ash echo cat ls sleep true false date env hostname id nc wget httpd ps head tail grep; do ln -s busybox "$layer/bin/$applet"; done
+for applet in sh ash echo cat ls sleep true false date env hostname id nc wget httpd ps head tail grep sort dd sync; do ln -s busybox "$layer/bin/$applet"; done
 saved=$root/work/saved
 mkdir "$saved"
 tar -C "$layer" --sort=name --owner=0 --group=0 --numeric-owner --mtime=@1767225600 -cf "$saved/layer.tar" .
