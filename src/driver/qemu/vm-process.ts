@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { open, readdir, readFile } from 'node:fs/promises'
 import { run, startDetached } from '#lib/child-process.ts'
 import { Fault, messageOf } from '#lib/fault.ts'
@@ -206,9 +207,19 @@ export async function waitForExit(pid: number, limitMs: number, signal?: AbortSi
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0)
-    return true
+    // One that has ended and waits for its parent to take notice counts as gone.
+    return !/^State:\s+Z/m.test(statusOf(pid))
   } catch (error) {
     return error instanceof Error && 'code' in error && error.code === 'EPERM'
+  }
+}
+
+/** What Linux tells of a process; nothing elsewhere. */
+function statusOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/status`, 'utf8')
+  } catch {
+    return ''
   }
 }
 
