@@ -39,7 +39,7 @@ export interface Challenge {
   parameters: Readonly<Record<string, string>>
 }
 
-const SCHEME = /^([!#$%&'*+.^_`|~\w-]+)(?:\s+|$)/
+const SCHEME = /^([!#$%&'*+.^_`|~\w-]+)(?:\s+|(?=,)|$)/
 const PARAMETER = /^([!#$%&'*+.^_`|~\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))\s*/
 
 /** Reads the values of `WWW-Authenticate`, each of which may hold more than one challenge. */

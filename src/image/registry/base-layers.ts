@@ -43,7 +43,7 @@ const KNOWN = new Set([
 ])
 
 /** What Microsoft's tools write for the two layers of a base: `Apply image 10.0.20348.1787`, `Install update ltsc2019-amd64`. */
-const VERSION = '(?:\\d+(?:\\.\\d+)+|[\\w.]+-(?:amd64|arm64))'
+const VERSION = '(?:\\d+(?:\\.\\d+)+|[\\w.-]+-(?:amd64|arm64))'
 const LOWEST = new RegExp(`^Apply image ${VERSION}$`)
 const UPDATE = new RegExp(`^Install update ${VERSION}$`)
 
