@@ -4,12 +4,12 @@ import { readdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { makeFolder, syncFolder, writeFileAtomic } from '#lib/atomic-file.ts'
-import { explainWriteError } from '#lib/disk-room.ts'
+import { checkRoom, explainWriteError } from '#lib/disk-room.ts'
 import { Fault } from '#lib/fault.ts'
 import { type HashedFile, openHashedFile, sizeOf } from '#lib/hashed-file.ts'
 import { withLock } from '#lib/lock.ts'
 import { checkAborted } from '#lib/wait.ts'
-import { digestOf, parseDigest } from './digest.ts'
+import { digestOf, parseDigest, shortId } from './digest.ts'
 import { RegistryFault } from './registry-fault.ts'
 
 /** Somebody else may be fetching gigabytes over a slow line. */
@@ -101,6 +101,7 @@ export class BlobStore {
     const part = await openHashedFile(path, { algorithm, keep: there > size ? 0 : there, signal })
     let resumed = part.size > 0
     try {
+      await checkRoom(this.#folder, size - part.size, `layer ${shortId(digest)}`)
       for (;;) {
         if (part.size < size || size === 0) await fill(part, size, await source(part.size), onProgress, signal)
         if (part.digest() === hex) break
@@ -136,7 +137,7 @@ export class BlobStore {
     return digest
   }
 
-  /** The whole of a small blob, its digest checked again. Fault when it is not there or not as it was. */
+  /** The whole of a small blob, its digest checked again. Fault when it is not there; one that is not as it was is removed. */
   async read(digest: string, limit: number): Promise<Buffer> {
     const size = await this.sizeOf(digest)
     if (size === undefined) throw new Fault(`there is no blob ${digest} in ${this.#folder}`)
@@ -147,8 +148,9 @@ export class BlobStore {
       hash.update(chunk as Buffer)
       chunks.push(chunk as Buffer)
     }
-    if (hash.digest('hex') !== parseDigest(digest).hex) throw new Fault(`${this.path(digest)} is damaged`)
-    return Buffer.concat(chunks)
+    if (hash.digest('hex') === parseDigest(digest).hex) return Buffer.concat(chunks)
+    await this.remove(digest)
+    throw new Fault(`blob ${digest} was damaged, and has been removed.`, { hint: 'Pull the image again.' })
   }
 
   /** Removes a blob, and what a cut download left of it. Nothing happens when there is none. */

@@ -75,10 +75,10 @@ export async function fetchImage(
   checkWindows(config, maxBuild)
   const { base, own } = splitBase(manifest, config)
   await fetchLayers(reference.repository, base, own, client, store, options)
+  await keep(store, { digest: manifest.config.digest, bytes })
   // Last, so that a manifest in the store stands for a whole image.
   await keep(store, fetched)
   if (top.digest !== fetched.digest) await keep(store, top)
-  await store.putBytes(bytes)
   return {
     reference,
     manifestDigest: fetched.digest,
@@ -91,7 +91,7 @@ export async function fetchImage(
   }
 }
 
-async function keep(store: BlobStore, { digest, bytes }: FetchedManifest): Promise<void> {
+async function keep(store: BlobStore, { digest, bytes }: { digest: string; bytes: Buffer }): Promise<void> {
   const source = async (from: number) => Readable.from([bytes.subarray(from)], { objectMode: false })
   await store.put({ digest, size: bytes.length }, source)
 }

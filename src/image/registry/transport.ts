@@ -8,6 +8,8 @@ import { isInsecure, isLoopback } from './insecure.ts'
 import { answerFault, RegistryFault } from './registry-fault.ts'
 
 const MOST_REDIRECTS = 10
+/** To connect, and for the head of an answer. */
+const ANSWER_MS = 90_000
 const MOST_ERROR = 64 * 1024
 const REDIRECTS = [301, 302, 303, 307, 308]
 
@@ -60,10 +62,13 @@ export class Transport {
     checkAborted(signal)
     const { method, headers = {}, authorization, body, length } = message
     const dispatcher = await this.#agentFor(url)
+    const late = new AbortController()
+    // undici connects without end to a proxy that hangs up. How long a body takes to send nobody knows.
+    const timer = body === undefined ? setTimeout(() => late.abort(), ANSWER_MS) : undefined
     try {
       return await request(`${url.origin}${url.pathname}${url.search}`, {
         dispatcher,
-        signal,
+        signal: AbortSignal.any([signal, late.signal]),
         method,
         headers: {
           'user-agent': `oriel/${orielVersion()}`,
@@ -76,7 +81,10 @@ export class Transport {
       })
     } catch (error) {
       checkAborted(signal)
+      if (late.signal.aborted) throw new RegistryFault(`${verbOf(method)} "${shown(url)}": ${url.host} does not answer`)
       throw networkFault(method, url, error)
+    } finally {
+      clearTimeout(timer)
     }
   }
 
@@ -137,12 +145,16 @@ function networkFault(method: string, url: URL, error: unknown): Fault {
     UND_ERR_REQ_CONTENT_LENGTH_MISMATCH: 'what is sent is longer or shorter than announced'
   }
   const reason = words[code] ?? (certificate ? `tls: failed to verify certificate: ${certificate}` : undefined)
-  const verb = `${method.charAt(0)}${method.slice(1).toLowerCase()}`
-  return new RegistryFault(`${verb} "${shown(url)}": ${reason ?? reasonOf(error, url)}`, {
+  return new RegistryFault(`${verbOf(method)} "${shown(url)}": ${reason ?? reasonOf(error, url)}`, {
     passing: reason === undefined,
     ...(certificate === undefined ? {} : { hint: `Add ${host} to the insecure registries if you trust the network.` }),
     cause: error
   })
+}
+
+/** As Go writes a method before a URL. */
+function verbOf(method: string): string {
+  return `${method.charAt(0)}${method.slice(1).toLowerCase()}`
 }
 
 /** Reads an answer of at most `limit` bytes; undefined when it is longer. RegistryFault when it is cut. */
