@@ -1,7 +1,9 @@
-import { mkdtempSync, readdirSync } from 'node:fs'
-import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readdirSync, readFileSync } from 'node:fs'
+import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
+import { type AddressInfo, connect } from 'node:net'
 import { join } from 'node:path'
-import { Readable } from 'node:stream'
+import { type Duplex, Readable } from 'node:stream'
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { BlobStore } from '#image/registry/blob-store.ts'
 import { RegistryClient, type RegistryOptions } from '#image/registry/client.ts'
@@ -27,8 +29,8 @@ afterEach(async () => {
   await Promise.all(ending.map(end => end()))
 })
 
-async function server(answer: RequestListener): Promise<TestServer> {
-  const started = await serve(answer)
+async function server(answer: RequestListener, tls?: { key: string; cert: string }): Promise<TestServer> {
+  const started = await serve(answer, tls)
   ending.push(started.close)
   return started
 }
@@ -261,6 +263,30 @@ function pourForever(response: ServerResponse): void {
   }
   response.on('drain', pour)
   pour()
+}
+
+function selfSigned(): { key: string; cert: string } {
+  const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
+  const request = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '1']
+  const names = ['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1']
+  execFileSync('openssl', [...request, '-keyout', key, '-out', cert, ...names], { stdio: 'ignore' })
+  return { key: readFileSync(key, 'utf8'), cert: readFileSync(cert, 'utf8') }
+}
+
+/** The URL of a proxy whose tunnels all end at one port. */
+async function tunnelTo(port: number): Promise<string> {
+  const proxy = createServer()
+  proxy.on('connect', (_request, socket: Duplex) => {
+    const target = connect(port, '127.0.0.1', () => {
+      socket.write('HTTP/1.1 200 OK\r\n\r\n')
+      socket.pipe(target).pipe(socket)
+    })
+    for (const end of [socket, target]) end.on('error', () => undefined)
+    socket.on('close', () => target.destroy())
+  })
+  await new Promise<void>(resolve => proxy.listen(0, '127.0.0.1', resolve))
+  ending.push(() => new Promise(resolve => proxy.close(resolve)))
+  return `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`
 }
 
 const LOGIN = { username: 'me', password: 'hunter2-pass' }
@@ -575,6 +601,37 @@ describe('the way there', () => {
     expect(proxied.asked.every(({ url }) => !url.startsWith('http://'))).toBe(true)
     await pull('registry.example.invalid:5000', { env, insecure: ['registry.example.invalid:5000'] })
     expect(proxied.asked.some(({ url }) => url.startsWith('http://registry.example.invalid:5000/v2/a/b/'))).toBe(true)
+  })
+
+  test('is encrypted, and the certificate has to be good unless the registry is called insecure', async () => {
+    const certificate = selfSigned()
+    const plain = await server((request, response) => sendFile(layer.bytes, request, response))
+    let storage = ''
+    const registry = await server(
+      registryOf(image, (request, response) => {
+        if (!isLayer(request) || storage === '') return
+        response.writeHead(307, { location: storage }).end()
+        return true
+      }),
+      certificate
+    )
+    await pull(registry)
+    expect(registry.asked.length).toBeGreaterThan(3)
+
+    // By another name, through a proxy that leads to the same place.
+    const env = { https_proxy: await tunnelTo(registry.port) }
+    const name = 'registry.example.invalid'
+    expect((await faultOf(pull(name, { env }))).message).toBe(
+      `Get "https://${name}/v2/a/b/manifests/1": tls: failed to verify certificate: x509: certificate signed by unknown authority`
+    )
+    folder = mkdtempSync(join(root, 's-'))
+    await pull(name, { env, insecure: [name] }, new BlobStore(folder))
+    expect(blobs()).toContain(hex)
+
+    storage = `${plain.url}/x?signature=abc`
+    folder = mkdtempSync(join(root, 's-'))
+    expect((await faultOf(pull(registry, {}, new BlobStore(folder)))).message).toMatch(/x, which is not encrypted$/)
+    expect(plain.asked).toEqual([])
   })
 
   test('to loopback goes by no proxy', async () => {
