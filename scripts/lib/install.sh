@@ -51,7 +51,9 @@ install_test_tools() {
   if on_debian; then
     apt_install ssh-keygen:openssh-client xmllint:libxml2-utils isoinfo:genisoimage xorriso:xorriso 7z:p7zip-full \
       wimlib-imagex:wimtools qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils openssl:openssl swtpm:swtpm \
-      /usr/share/OVMF/OVMF_CODE_4M.fd:ovmf && install_sshd
+      /usr/share/OVMF/OVMF_CODE_4M.fd:ovmf &&
+      install_quietly sshd:openssh-server ssh.service ssh.socket &&
+      install_quietly docker-registry:docker-registry docker-registry.service
     return
   fi
   # The other tools, and QEMU's firmware, come with these or with the system.
@@ -65,18 +67,20 @@ install_test_tools() {
   return 1
 }
 
-# Tests start an sshd of their own. The package would start one for everybody, now and at each boot.
-install_sshd() {
-  has sshd && return
-  local policy=/usr/sbin/policy-rc.d status=0
+# install_quietly COMMAND:PACKAGE UNIT…: tests start an sshd and a registry of their own. The packages would start one for
+# everybody, now and at each boot.
+install_quietly() {
+  local pair=$1 policy=/usr/sbin/policy-rc.d status=0
+  shift
+  has "${pair%%:*}" && return
   if [ "$(id -u)" != 0 ] || [ -e $policy ]; then
-    apt_install sshd:openssh-server
+    apt_install "$pair"
     return
   fi
   printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy
-  apt_install sshd:openssh-server || status=$?
+  apt_install "$pair" || status=$?
   rm -f $policy
-  ! has systemctl || systemctl --quiet disable ssh.service ssh.socket 2>/dev/null
+  ! has systemctl || systemctl --quiet disable "$@" 2>/dev/null
   return $status
 }
 

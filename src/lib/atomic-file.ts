@@ -38,7 +38,7 @@ export async function replaceFile(
 }
 
 /** Makes the rename itself durable. Best effort: some file systems cannot flush a folder, and the content is safe either way. */
-async function syncFolder(path: string): Promise<void> {
+export async function syncFolder(path: string): Promise<void> {
   let folder: FileHandle | undefined
   try {
     folder = await open(path, 'r')

@@ -1,8 +1,8 @@
-import { createReadStream } from 'node:fs'
 import { readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { readJsonFile, writeFileAtomic } from '#lib/atomic-file.ts'
 import { Fault } from '#lib/fault.ts'
+import { sizeOf } from '#lib/hashed-file.ts'
 import { lockHolder } from '#lib/lock-holder.ts'
 import { shownSource } from './source.ts'
 
@@ -126,28 +126,6 @@ export async function writeRecord(
   const { size, mtimeMs } = await stat(path)
   const record: CacheRecord = { sha256, size, source, verifiedAt: new Date().toISOString(), mtime: mtimeMs }
   await writeFileAtomic(paths.record, `${JSON.stringify(record, null, 2)}\n`)
-}
-
-/** Puts the bytes of a file into a hash; `onBytes` is told how many there were so far. */
-export async function hashFile(
-  path: string,
-  hash: { update(bytes: Buffer): unknown },
-  signal: AbortSignal,
-  onBytes: (bytes: number) => void
-): Promise<number> {
-  let bytes = 0
-  for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024, signal })) {
-    hash.update(chunk as Buffer)
-    bytes += (chunk as Buffer).length
-    onBytes(bytes)
-  }
-  return bytes
-}
-
-/** The size of a plain file; undefined when there is none. */
-export async function sizeOf(path: string): Promise<number | undefined> {
-  const status = await stat(path).catch(() => undefined)
-  return status?.isFile() ? status.size : undefined
 }
 
 function isOurs(name: string): boolean {

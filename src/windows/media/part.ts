@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto'
-import { open, rename, rm } from 'node:fs/promises'
+import { rename, rm } from 'node:fs/promises'
 import { readJsonFile, writeFileAtomic } from '#lib/atomic-file.ts'
-import { type CachePaths, hashFile, sizeOf, writeRecord } from './cache.ts'
+import { openHashedFile, sizeOf } from '#lib/hashed-file.ts'
+import { type CachePaths, writeRecord } from './cache.ts'
 import type { Validator } from './source.ts'
 
 /** Where the bytes of a cut download come from. */
@@ -33,16 +33,14 @@ export async function openPart(
   signal: AbortSignal,
   onBytes: (bytes: number, of: number) => void
 ): Promise<Part> {
-  let hash = createHash('sha256')
   let origin = parseOrigin(await readJsonFile(paths.partRecord).catch(() => undefined))
-  let size = origin === undefined ? 0 : ((await sizeOf(paths.part)) ?? 0)
-  if (limit !== undefined && size > limit) size = 0
-  if (size > 0) await hashFile(paths.part, hash, signal, bytes => onBytes(bytes, size))
-  let resumed = size > 0
-  const file = await open(paths.part, resumed ? 'r+' : 'w', 0o600)
+  let keep = origin === undefined ? 0 : ((await sizeOf(paths.part)) ?? 0)
+  if (limit !== undefined && keep > limit) keep = 0
+  const file = await openHashedFile(paths.part, { keep, signal, onBytes: bytes => onBytes(bytes, keep) })
+  let resumed = keep > 0
   return {
     get size() {
-      return size
+      return file.size
     },
     get origin() {
       return origin
@@ -50,22 +48,10 @@ export async function openPart(
     get resumed() {
       return resumed
     },
-    sha256: () => hash.copy().digest('hex'),
-    async append(chunks) {
-      const wanted = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
-      if (wanted === 0) return
-      // The disk and the processor work at the same time.
-      const writing = file.writev([...chunks], size)
-      for (const chunk of chunks) hash.update(chunk)
-      const { bytesWritten } = await writing
-      // A disk that is nearly full takes what fits, and says so only at the next write.
-      if (bytesWritten !== wanted) throw Object.assign(new Error('the disk took only a part'), { code: 'ENOSPC' })
-      size += wanted
-    },
+    sha256: () => file.digest(),
+    append: chunks => file.append(chunks),
     async restart(next) {
-      await file.truncate(0)
-      hash = createHash('sha256')
-      size = 0
+      await file.empty()
       resumed = false
       origin = next
       await writeFileAtomic(paths.partRecord, JSON.stringify(next))
@@ -73,7 +59,7 @@ export async function openPart(
     async keep(source) {
       // On disk before it has its name, so that a power cut leaves no file that is whole by name only.
       await file.sync()
-      await writeRecord(paths, paths.part, { sha256: hash.copy().digest('hex'), source })
+      await writeRecord(paths, paths.part, { sha256: file.digest(), source })
       await rename(paths.part, paths.final)
       await rm(paths.partRecord, { force: true })
     },

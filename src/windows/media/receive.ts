@@ -1,11 +1,12 @@
+import { checkRoom, isDiskFull } from '#lib/disk-room.ts'
 import { Fault } from '#lib/fault.ts'
+import { reasonOf } from '#lib/http-agent.ts'
 import { checkAborted, pause } from '#lib/wait.ts'
-import { checkRoom, isDiskFull } from './disk-room.ts'
 import type { Download, DownloadWork } from './download.ts'
 import { HEAD_SIZE, problemOf } from './file-kind.ts'
 import { makeMeter } from './meter.ts'
 import type { Part } from './part.ts'
-import { type Client, isUrl, type Opened, RangeRefused, reasonOf, recordedSource, SourceError } from './source.ts'
+import { type Client, isUrl, type Opened, RangeRefused, recordedSource, SourceError } from './source.ts'
 
 const RETRY_MS = 500
 /** On one source, with not a byte that came. */

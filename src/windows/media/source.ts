@@ -3,14 +3,12 @@ import { stat } from 'node:fs/promises'
 import { STATUS_CODES } from 'node:http'
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Agent, type Dispatcher, EnvHttpProxyAgent, request } from 'undici'
+import { type Dispatcher, request } from 'undici'
 import { messageOf } from '#lib/fault.ts'
+import { discard, headerOf, makeAgent, reasonOf } from '#lib/http-agent.ts'
 import { orielVersion } from '#lib/package-root.ts'
 
 const MOST_REDIRECTS = 10
-const CONNECT_MS = 20_000
-/** For the head of an answer, and between two pieces of its body. */
-const SILENCE_MS = 60_000
 
 /** What tells that a source still has the same file: RFC 9110, 8.8. */
 export interface Validator {
@@ -76,7 +74,7 @@ export function makeClient(env: NodeJS.ProcessEnv): Client {
   return {
     async open(source, from, validator, signal) {
       if (!isUrl(source)) return openFile(source, from, validator)
-      agent ??= makeAgent(env)
+      agent ??= proxiedAgent(env)
       return openUrl(agent, new URL(source), from, validator, signal)
     },
     async close() {
@@ -85,30 +83,12 @@ export function makeClient(env: NodeJS.ProcessEnv): Client {
   }
 }
 
-function makeAgent(env: NodeJS.ProcessEnv): Dispatcher {
-  const options = { connect: { timeout: CONNECT_MS }, headersTimeout: SILENCE_MS, bodyTimeout: SILENCE_MS }
-  const httpProxy = env.http_proxy ?? env.HTTP_PROXY ?? ''
-  const httpsProxy = env.https_proxy ?? env.HTTPS_PROXY ?? ''
-  const noProxy = env.no_proxy ?? env.NO_PROXY ?? ''
-  if (httpProxy === '' && httpsProxy === '') return new Agent(options)
+function proxiedAgent(env: NodeJS.ProcessEnv): Dispatcher {
   try {
-    return new EnvHttpProxyAgent({
-      ...options,
-      httpProxy: proxyUrl(httpProxy),
-      httpsProxy: proxyUrl(httpsProxy),
-      noProxy,
-      // Proxies forward plain http; many let nobody tunnel to port 80.
-      proxyTunnel: false
-    })
-  } catch {
-    // The message would tell the address, and with it a password.
-    throw new SourceError('HTTP_PROXY or HTTPS_PROXY is not the URL of a proxy', false)
+    return makeAgent(env)
+  } catch (error) {
+    throw new SourceError(messageOf(error), false)
   }
-}
-
-/** As curl does: `proxy:3128` is an address as well. */
-function proxyUrl(proxy: string): string {
-  return proxy === '' || proxy.includes('://') ? proxy : `http://${proxy}`
 }
 
 async function openUrl(
@@ -234,11 +214,6 @@ function isPassing(status: number): boolean {
   return status === 408 || status === 425 || status === 429 || status >= 500
 }
 
-function discard(response: Dispatcher.ResponseData): void {
-  // Ends the connection: nobody wants to wait for the rest of gigabytes.
-  response.body.on('error', () => undefined).destroy()
-}
-
 async function* nothing(): AsyncIterable<Buffer> {}
 
 async function openFile(source: string, from: number, validator: Validator): Promise<Opened> {
@@ -258,32 +233,4 @@ async function openFile(source: string, from: number, validator: Validator): Pro
   const offset = validator.lastModified === lastModified && from <= size ? from : 0
   const body = createReadStream(path, { start: offset, highWaterMark: 1024 * 1024 })
   return { offset, size, validator: { lastModified }, body, close: () => void body.destroy() }
-}
-
-function headerOf(headers: Dispatcher.ResponseData['headers'], name: string): string | undefined {
-  const value = headers[name]
-  return Array.isArray(value) ? value[0] : value
-}
-
-/** What went wrong on the way, in words; undici's own message where there are none. */
-export function reasonOf(error: unknown, url?: URL): string {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-  const host = url?.hostname ?? 'the server'
-  if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0], url)
-  const words: Record<string, string> = {
-    ENOTFOUND: `${host} is not known to the name service`,
-    EAI_AGAIN: `the name service does not answer for ${host}`,
-    ECONNREFUSED: 'the connection was refused',
-    ECONNRESET: 'the connection was cut',
-    UND_ERR_SOCKET: 'the connection was cut',
-    EPIPE: 'the connection was cut',
-    EHOSTUNREACH: `${host} cannot be reached`,
-    ENETUNREACH: 'there is no network',
-    ETIMEDOUT: `${host} does not answer`,
-    UND_ERR_CONNECT_TIMEOUT: `${host} does not answer`,
-    UND_ERR_HEADERS_TIMEOUT: `${host} does not answer`,
-    UND_ERR_BODY_TIMEOUT: `nothing came for ${SILENCE_MS / 1000} s`,
-    UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'the connection was cut'
-  }
-  return words[code] ?? messageOf(error)
 }

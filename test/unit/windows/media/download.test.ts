@@ -21,8 +21,8 @@ import type { ProgressEvent } from '#lib/progress.ts'
 import { listMedia, mediaFolder, removeMedia } from '#windows/media/cache.ts'
 import { type Download, fetchFile } from '#windows/media/download.ts'
 import { PROJECT } from '../../../support/command.ts'
+import { sendFile, serve, type TestServer } from '../../../support/file-server.ts'
 import { temporaryFolder } from '../../../support/installation-disc.ts'
-import { sendFile, serve, type TestServer } from './file-server.ts'
 
 const { path: root, remove } = temporaryFolder()
 afterAll(remove)

@@ -1,6 +1,6 @@
 import { statfs } from 'node:fs/promises'
-import { Fault } from '#lib/fault.ts'
-import { formatBytes } from '#lib/size.ts'
+import { Fault } from './fault.ts'
+import { formatBytes } from './size.ts'
 
 /** What a file system is not filled beyond, for all else that goes on on this host. */
 const SPARE = 64 * 1024 * 1024
