@@ -61,12 +61,13 @@ install_test_tools() {
   if on_debian; then
     apt_install ssh-keygen:openssh-client xmllint:libxml2-utils isoinfo:genisoimage xorriso:xorriso 7z:p7zip-full \
       wimlib-imagex:wimtools qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils openssl:openssl swtpm:swtpm \
-      /usr/share/OVMF/OVMF_CODE_4M.fd:ovmf && install_sshd
+      hivexsh:libhivex-bin /usr/share/OVMF/OVMF_CODE_4M.fd:ovmf && install_sshd
     return
   fi
   # The other tools, and QEMU's firmware, come with these or with the system.
   local pair formulae=()
-  for pair in qemu-system-x86_64:qemu xorriso:xorriso isoinfo:cdrtools 7z:p7zip wimlib-imagex:wimlib swtpm:swtpm; do
+  for pair in qemu-system-x86_64:qemu xorriso:xorriso isoinfo:cdrtools 7z:p7zip wimlib-imagex:wimlib swtpm:swtpm \
+    hivexsh:hivex; do
     has "${pair%%:*}" || formulae+=("${pair#*:}")
   done
   [ ${#formulae[@]} -eq 0 ] && return
