@@ -450,6 +450,41 @@ static int anchor(const char *name, const char *path)
     return 0;
 }
 
+#define LAYER_REGISTRY "/oriel/run/layer.reg"
+
+/* Has Wine take over the registry text of a layer. The drive then has what an installer on Windows would have left. */
+static void import_registry(void)
+{
+    char **environment = wine_environment("ContainerAdministrator", 0);
+    int status = 0, quiet = open("/dev/null", O_RDWR);
+    sigset_t mask;
+    pid_t import, ended;
+
+    /* "The operation completed successfully." would stand in the way of the one line that an error is. */
+    fflush(stderr);
+    int errors = dup(2);
+    dup2(quiet, 0);
+    dup2(quiet, 1);
+    dup2(quiet, 2);
+    sigemptyset(&mask);
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    import = start_wine((char *[]){ WINE, "reg.exe", "import", unix_name(LAYER_REGISTRY), NULL }, environment, &mask);
+    do ended = waitpid(-1, &status, 0);
+    while (ended != import && (ended > 0 || errno == EINTR));
+    each_process(kill_windows);
+    end_wineserver();
+    dup2(errors, 2);
+    unlink(LAYER_REGISTRY);
+    if (import < 0 || ended != import || !WIFEXITED(status) || WEXITSTATUS(status))
+        die("the registry of the layer could not be applied (reg import: %d)", WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+}
+
+static int layer(void)
+{
+    if (place_layer(LAYER_REGISTRY)) import_registry();
+    return 0;
+}
+
 int main(int count, char **arguments)
 {
     const char *verb = count > 1 ? arguments[1] : "";
@@ -457,6 +492,7 @@ int main(int count, char **arguments)
     if (!strcmp(verb, "run") && count > 2) return run(count - 2, arguments + 2);
     if (!strcmp(verb, "resolve") && count == 3) return puts(resolved(arguments[2])) < 0;
     if (!strcmp(verb, "mkdir") && count == 3) return make(resolved(arguments[2])), 0;
+    if (!strcmp(verb, "layer") && count == 2) return layer();
     if (!strcmp(verb, "anchor") && count == 4) return anchor(arguments[2], arguments[3]);
-    die("usage: init run B64 ... | resolve WINPATH | mkdir WINPATH | anchor NAME WINPATH");
+    die("usage: init run B64 ... | resolve WINPATH | mkdir WINPATH | anchor NAME WINPATH | layer");
 }

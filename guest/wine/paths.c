@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -75,7 +74,7 @@ static void real_case(const char *directory, char *name)
     free(exact);
     if (there || !(listing = opendir(directory))) return;
     while ((entry = readdir(listing)))
-        if (!strcasecmp(entry->d_name, name)) {
+        if (strlen(entry->d_name) == strlen(name) && same_name(entry->d_name, name)) {
             strcpy(name, entry->d_name);
             break;
         }

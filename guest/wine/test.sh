@@ -52,6 +52,40 @@ docker restart "$name" >/dev/null
 docker wait "$name" >/dev/null
 check 'registry kept over a restart' '[yes]' "$(docker logs "$name" 2>&1)"
 
+# A layer: made here by tar, since what the host makes of a Windows one is tested there.
+layer() { # DESCRIPTION STATUS TAR_ARGUMENTS...: applies what is in $folder
+  docker rm -f "$name" >/dev/null 2>&1
+  docker create -i --network none --name "$name" "$image" layer >/dev/null
+  said=$(tar --format=pax --no-recursion -C "$folder" -cf - "${@:3}" | timeout 60 docker start -ai "$name" 2>&1)
+  check "$1" "$2" "$?"
+}
+in_layer() { docker cp "$name:/c/drive_c/$1" - | tar xO; }
+folder=$(mktemp -d)
+trap 'docker rm -f "$name" >/dev/null 2>&1; rm -rf "$folder"' EXIT
+mkdir -p "$folder/c/drive_c/WINDOWS/System32" "$folder/c/drive_c/up" "$folder/oriel"
+echo new >"$folder/c/drive_c/WINDOWS/System32/new.txt"
+touch "$folder/c/drive_c/WINDOWS/.wh.WIN.INI"
+ln -s ../WINDOWS/SYSTEM32/NEW.TXT "$folder/c/drive_c/up/link"
+printf 'Windows Registry Editor Version 5.00\r\n\r\n[HKEY_LOCAL_MACHINE\\Software\\Oriel]\r\n"v"="yes"\r\n' |
+  iconv -t UTF-16LE | { printf '\xff\xfe'; cat; } >"$folder/oriel/layer.reg"
+layer 'layer' 0 c/drive_c/WINDOWS c/drive_c/WINDOWS/System32/new.txt c/drive_c/WINDOWS/.wh.WIN.INI c/drive_c/up/link oriel/layer.reg
+check 'layer: says nothing' '[]' "[$said]"
+check 'layer: one folder in any case' new "$(in_layer windows/system32/new.txt)"
+check 'layer: whiteout' 'Could not find' "$(docker cp "$name:/c/drive_c/windows/win.ini" - 2>&1)"
+check 'layer: link in the case of the files' '../windows/system32/new.txt' \
+  "$(docker cp "$name:/c/drive_c/up/link" - | tar tv)"
+check 'layer: registry' '[Software\\Oriel]' "$(docker cp "$name:/c/system.reg" - | tar xO)"
+mkdir -p "$folder/etc"
+touch "$folder/etc/passwd"
+layer 'layer beside the drive' 1 etc/passwd
+check 'layer beside the drive: message' 'not on the drive' "$said"
+ln -s ../../../etc "$folder/c/drive_c/up/out"
+layer 'link out of the drive' 1 c/drive_c/up/out
+check 'link out of the drive: message' 'leads out of the drive' "$said"
+ln "$folder/c/drive_c/WINDOWS/System32/new.txt" "$folder/c/drive_c/hard"
+layer 'hard link to nothing' 1 --transform='flags=h;s,.*,c/drive_c/nothing,' c/drive_c/WINDOWS/System32/new.txt c/drive_c/hard
+check 'hard link to nothing: message' 'not there' "$said"
+
 terminal=$(timeout 30 script -qec "docker run --rm -t --network none $image run $(request 'CMDLINE=cmd /c ver')" /dev/null </dev/null)
 check terminal 10.0. "$terminal"
 

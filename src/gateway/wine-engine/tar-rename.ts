@@ -1,5 +1,5 @@
 import { pipeline, type Readable, Transform, type TransformCallback } from 'node:stream'
-import { BLOCK, type EntryNames, encodePax, fieldOf, namedHeader, paxRecords, sizeOf, typeOf } from './tar-header.ts'
+import { BLOCK, type EntryNames, encodePax, fieldOf, namedHeader, paxRecords, sizeOf, typeOf } from '#lib/tar-header.ts'
 
 /** The name in the first header of a tar, read without taking it off the stream; undefined when it is no plain tar. */
 export async function peekTarName(stream: Readable): Promise<string | undefined> {

@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { encodePax, paxRecords } from '#gateway/wine-engine/tar-header.ts'
 import { rebase, renameEntries } from '#gateway/wine-engine/tar-rename.ts'
+import { encodePax, paxRecords } from '#lib/tar-header.ts'
 
 let folder: string
 beforeEach(() => {

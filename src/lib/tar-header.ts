@@ -1,4 +1,5 @@
 // Fields of a header: https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html (ustar Interchange Format, pax Header Block)
+import { Fault } from './fault.ts'
 
 export const BLOCK = 512
 
@@ -24,7 +25,7 @@ export function sizeOf(header: Buffer): number {
   if ((header[from] ?? 0) & 0x80) return Number(header.readBigUInt64BE(to - 8))
   const digits = header.toString('latin1', from, to).replace(/[\0 ].*$/s, '')
   const size = digits === '' ? 0 : Number.parseInt(digits, 8)
-  if (!(size >= 0)) throw new Error('this is no tar: the size of an entry is no number')
+  if (!(size >= 0)) throw new Fault('this is no tar: the size of an entry is no number')
   return size
 }
 
@@ -81,7 +82,7 @@ export function paxRecords(data: Buffer): Record<string, string> {
     const length = Number(data.toString('latin1', at, Math.max(at, space)))
     const equals = data.indexOf('=', space)
     if (!(length > 0) || space < 0 || equals < 0 || at + length > data.length)
-      throw new Error('this is no tar: bad PAX records')
+      throw new Fault('this is no tar: bad PAX records')
     records[data.toString('utf8', space + 1, equals)] = data.toString('utf8', equals + 1, at + length - 1)
     at += length
   }
@@ -106,4 +107,57 @@ function paxLine(key: string, value: string): Buffer {
   let length = body.length + 1
   while (String(length).length + body.length !== length) length = String(length).length + body.length
   return Buffer.concat([Buffer.from(String(length)), body])
+}
+
+export interface EntryFacts extends EntryNames {
+  /** The letter of the format. */
+  type: string
+  size: number
+  /** Seconds since 1970 as a decimal. */
+  mtime: string
+  mode: number
+}
+
+/** The modification time in a header, in seconds since 1970. */
+export function mtimeOf(header: Buffer): string {
+  if ((header[136] ?? 0) & 0x80) return String(header.readBigInt64BE(140))
+  const digits = header.toString('latin1', 136, 148).replace(/^ +|[\0 ].*$/gs, '')
+  return String(Number.parseInt(digits, 8) || 0)
+}
+
+/** Whether a header's checksum is right: some archivers took the bytes for signed numbers. */
+export function isSealed(header: Buffer): boolean {
+  const [from, to] = CHECKSUM
+  const said = Number.parseInt(header.toString('latin1', from, to).replace(/\0/g, ' ').trim(), 8)
+  let unsigned = 8 * 0x20
+  let signed = unsigned
+  for (let at = 0; at < BLOCK; at++) {
+    if (at >= from && at < to) continue
+    const byte = header[at] ?? 0
+    unsigned += byte
+    signed += byte < 0x80 ? byte : byte - 0x100
+  }
+  return said === unsigned || said === signed
+}
+
+const BLANK = Buffer.alloc(BLOCK)
+BLANK.write('0000000\0', 108, 'latin1')
+BLANK.write('0000000\0', 116, 'latin1')
+BLANK.write('ustar\x0000', 257, 'latin1')
+
+/** A header of root's, and the PAX records for what its fields cannot hold. */
+export function makeHeader(facts: EntryFacts): { header: Buffer; records: Record<string, string> } {
+  const header = Buffer.from(BLANK)
+  const records: Record<string, string> = {}
+  header.write(`${(facts.mode & 0o7777777).toString(8).padStart(7, '0')}\0`, 100, 'latin1')
+  const large = facts.size > 0o77777777777
+  if (large) records.size = String(facts.size)
+  header.write(`${(large ? 0 : facts.size).toString(8).padStart(11, '0')}\0`, SIZE[0], 'latin1')
+  const seconds = Number(facts.mtime)
+  const plain = Number.isInteger(seconds) && seconds >= 0 && seconds <= 0o77777777777
+  if (!plain) records.mtime = facts.mtime
+  header.write(`${(plain ? seconds : 0).toString(8).padStart(11, '0')}\0`, 136, 'latin1')
+  header.write(facts.type, TYPE, 'latin1')
+  const named = namedHeader(header, facts)
+  return { header: named.header, records: { ...records, ...named.records } }
 }
