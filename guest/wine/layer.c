@@ -275,10 +275,17 @@ static char *split(char *path, const char **folder)
     return last;
 }
 
-static void clear(struct node *folder, const char *name)
+/*
+ * Removes what has the name, in any case; gives the name for what comes in its place. That keeps the former case: a link of
+ * a lower layer leads there by that.
+ */
+static const char *clear(struct node *folder, const char *name)
 {
     struct node *former = tree_child(folder, name);
-    if (former) tree_remove(former);
+
+    if (!former) return name;
+    tree_remove(former);
+    return former->name;
 }
 
 /* Owner and modes are those of the prefix; what nobody may write is read-only to Wine. */
@@ -292,7 +299,7 @@ static void place_file(const struct entry *entry, struct node *folder, const cha
     const struct timespec times[2] = { entry->time, entry->time };
     int file;
 
-    clear(folder, name);
+    name = clear(folder, name);
     file = openat(tree_open(folder), name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (file < 0) die("%s: %s", name, strerror(errno));
     carry(entry->size, file, name);
@@ -307,7 +314,7 @@ static void place_folder(const struct entry *entry, struct node *parent, const c
     struct dated date = { .mode = mode_of(entry->mode, 0755), .time = entry->time, .next = dated };
 
     /* A folder of this layer hides a link of a lower one. */
-    if (folder && folder->kind != FOLDER) tree_remove(folder), folder = NULL;
+    if (folder && folder->kind != FOLDER) name = clear(parent, name), folder = NULL;
     if (!folder) {
         if (mkdirat(tree_open(parent), name, 0755)) die("%s: %s", name, strerror(errno));
         tree_note(parent, name, FOLDER);
@@ -331,7 +338,7 @@ static void remove_name(const char *path, const char *name)
 static int place_hard_link(char *path, char *link)
 {
     const char *folder_path, *target_path;
-    char *name = split(path, &folder_path), *target_name = split(link, &target_path);
+    const char *name = split(path, &folder_path), *target_name = split(link, &target_path);
     struct node *from = tree_folder(target_path, 0), *target = from ? tree_child(from, target_name) : NULL;
     struct node *folder = tree_folder(folder_path, 1), *former;
     int file;
@@ -340,7 +347,7 @@ static int place_hard_link(char *path, char *link)
     if (target->kind == FOLDER) die("%s: is a hard link to a folder", name);
     former = tree_child(folder, name);
     if (former == target) return 1;
-    if (former) tree_remove(former);
+    name = clear(folder, name);
     /* What was removed may have been a folder with the file in it. */
     if (target->gone) return 0;
     file = dup(tree_open(from));
@@ -401,7 +408,8 @@ static void place_symlink(const struct later *link)
 {
     const struct timespec times[2] = { link->time, link->time };
     const char *folder_path;
-    char *path = copied(link->path), *name = split(path, &folder_path), *text, target[4096];
+    char *path = copied(link->path), *text, target[4096];
+    const char *name = split(path, &folder_path);
     struct node *folder = tree_folder(folder_path, 1), *former;
     ssize_t length;
 
@@ -411,7 +419,7 @@ static void place_symlink(const struct later *link)
         length = readlinkat(tree_open(folder), former->name, target, sizeof(target));
         if (length == (ssize_t)strlen(text) && !memcmp(target, text, length)) return;
     }
-    clear(folder, name);
+    name = clear(folder, name);
     if (symlinkat(text, tree_open(folder), name) ||
         utimensat(tree_open(folder), name, times, AT_SYMLINK_NOFOLLOW))
         die("%s: %s", name, strerror(errno));

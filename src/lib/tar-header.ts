@@ -70,7 +70,9 @@ function put(header: Buffer, field: keyof typeof FIELDS, name: string): boolean 
 function seal(header: Buffer): void {
   const [from, to] = CHECKSUM
   header.fill(' ', from, to)
-  const sum = header.reduce((total, byte) => total + byte, 0)
+  // A callback a byte took longer than all else that is done to a small file.
+  let sum = 0
+  for (let at = 0; at < BLOCK; at++) sum += header[at] ?? 0
   header.write(`${sum.toString(8).padStart(6, '0')}\0 `, from, 'latin1')
 }
 
@@ -129,15 +131,16 @@ export function mtimeOf(header: Buffer): string {
 export function isSealed(header: Buffer): boolean {
   const [from, to] = CHECKSUM
   const said = Number.parseInt(header.toString('latin1', from, to).replace(/\0/g, ' ').trim(), 8)
-  let unsigned = 8 * 0x20
-  let signed = unsigned
+  let sum = 0
+  let high = 0
   for (let at = 0; at < BLOCK; at++) {
-    if (at >= from && at < to) continue
     const byte = header[at] ?? 0
-    unsigned += byte
-    signed += byte < 0x80 ? byte : byte - 0x100
+    sum += byte
+    high += byte >> 7
   }
-  return said === unsigned || said === signed
+  // The field itself counts as blanks.
+  for (let at = from; at < to; at++) sum += 0x20 - (header[at] ?? 0)
+  return said === sum || said === sum - high * 0x100
 }
 
 const BLANK = Buffer.alloc(BLOCK)

@@ -35,10 +35,9 @@ const BINS = 4096
 const NO_CELL = 0xffffffff
 
 const MAX_DEPTH = 512
-const MAX_KEYS = 2_000_000
-const MAX_VALUES = 4_000_000
-/** Of all values together: several may point to the same bytes, and a small file could ask for very much. */
-const MAX_DATA_BYTES = 1024 * 1024 * 1024
+/** The least that a key and a value with its place in a list take in a file. */
+const KEY_BYTES = 80
+const VALUE_BYTES = 28
 /** A value longer than this lies in several segments (from format 1.4 on). */
 const SEGMENT_BYTES = 16344
 const KEY_LAYERS: readonly KeyLayer[] = ['merge', 'tombstone', 'supersede-local', 'supersede-tree']
@@ -81,7 +80,8 @@ class HiveReader {
   readonly #end: number
   readonly #entered = new Set<number>()
   #values = 0
-  #dataBytes = 0
+  /** Of names and data. */
+  #textBytes = 0
 
   constructor(bytes: Buffer, layered: boolean) {
     this.#bytes = bytes
@@ -104,15 +104,22 @@ class HiveReader {
     return this.#bytes.subarray(at + 4, at + size)
   }
 
+  /** Keys or values that share their bytes would make a small file a large registry; in a sound hive none do. */
+  #spend(bytes: number): void {
+    this.#textBytes += bytes
+    if (this.#textBytes > this.#bytes.length) throw damaged('its names and values are longer than the file')
+  }
+
   #key(offset: number, depth: number): HiveKey {
     if (depth > MAX_DEPTH) throw damaged(`its keys are nested more than ${MAX_DEPTH} deep`)
     if (this.#entered.has(offset)) throw damaged('a key is met twice')
-    if (this.#entered.size >= MAX_KEYS) throw damaged(`it has more than ${MAX_KEYS} keys`)
+    if (this.#entered.size * KEY_BYTES > this.#bytes.length) throw damaged('it has more keys than there is room for')
     this.#entered.add(offset)
     const cell = this.#cell(offset, 76, 'a key')
     if (signature(cell) !== 'nk') throw damaged('where a key should be is something else')
     const length = cell.readUInt16LE(72)
     if (76 + length > cell.length) throw damaged('the name of a key is longer than its cell')
+    this.#spend(length)
     const name = text(cell.subarray(76, 76 + length), (cell.readUInt16LE(2) & ASCII_KEY_NAME) !== 0)
     if (depth > 0 && (name === '' || /[\\\0]/.test(name))) throw damaged('a key has an impossible name')
     return {
@@ -132,7 +139,7 @@ class HiveReader {
     const keys: number[] = []
     for (const leaf of leaves) {
       keys.push(...this.#leaf(this.#cell(leaf, 4, 'a list of keys')))
-      if (keys.length > MAX_KEYS) throw damaged(`it has more than ${MAX_KEYS} keys`)
+      if (keys.length * KEY_BYTES > this.#bytes.length) throw damaged('it has more keys than there is room for')
     }
     return keys
   }
@@ -159,7 +166,7 @@ class HiveReader {
   #valuesOf(count: number, list: number): HiveValue[] {
     if (count === 0 || list === NO_CELL) return []
     this.#values += count
-    if (this.#values > MAX_VALUES) throw damaged(`it has more than ${MAX_VALUES} values`)
+    if (this.#values * VALUE_BYTES > this.#bytes.length) throw damaged('it has more values than there is room for')
     const cell = this.#cell(list, 4 * count, 'a list of values')
     return Array.from({ length: count }, (_, index) => this.#value(cell.readUInt32LE(4 * index)))
   }
@@ -169,6 +176,7 @@ class HiveReader {
     if (signature(cell) !== 'vk') throw damaged('where a value should be is something else')
     const length = cell.readUInt16LE(2)
     if (20 + length > cell.length) throw damaged('the name of a value is longer than its cell')
+    this.#spend(length)
     const flags = cell.readUInt16LE(16)
     const tombstone = this.#layered && (flags & TOMBSTONE_VALUE) !== 0
     return {
@@ -187,8 +195,7 @@ class HiveReader {
       if (inline > 4) throw damaged('a value has an impossible size')
       return Buffer.from(value.subarray(8, 8 + inline))
     }
-    this.#dataBytes += size
-    if (size > this.#end || this.#dataBytes > MAX_DATA_BYTES) throw damaged('a value has an impossible size')
+    this.#spend(size)
     if (size === 0) return Buffer.alloc(0)
     const offset = value.readUInt32LE(8)
     if (size > SEGMENT_BYTES && this.#big) return this.#segments(this.#cell(offset, 8, 'a large value'), size)

@@ -67,18 +67,17 @@ export function readWineRegistry(text: string): WineRegistry {
 
 /** Lines without the breaks in long hexadecimal data. */
 function* logicalLines(text: string): Generator<string> {
-  let held = ''
+  const held: string[] = []
   for (const raw of text.split('\n')) {
     const line = raw.endsWith('\r') ? raw.slice(0, -1) : raw
-    const whole = held === '' ? line : held + line.trimStart()
     // A string that ends with a backslash has its quote behind it, so that only data in bytes end so.
-    if (whole.endsWith('\\') && /=hex(\([0-9a-f]+\))?:[0-9a-f, ]*\\$/.test(whole)) held = whole.slice(0, -1)
-    else {
-      held = ''
-      yield whole
-    }
+    const goesOn = held.length > 0 ? line.endsWith('\\') : /=hex(\([0-9a-f]+\))?:[0-9a-f, ]*\\$/.test(line)
+    held.push((held.length > 0 ? line.trimStart() : line).slice(0, goesOn ? -1 : undefined))
+    if (goesOn) continue
+    yield held.join('')
+    held.length = 0
   }
-  if (held !== '') yield held
+  if (held.length > 0) yield held.join('')
 }
 
 /** Where the text that begins at `from` ends: at the first such mark that no backslash stands before. */

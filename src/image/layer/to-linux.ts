@@ -43,6 +43,8 @@ export interface LinuxLayerOptions {
 }
 
 const HIVE_LIMIT = 256 * 1024 * 1024
+/** Of all hives together, in characters: the text is held as a whole. */
+const TEXT_LIMIT = 128 * 1024 * 1024
 const HIVE_NAMES: readonly HiveName[] = ['SYSTEM', 'SOFTWARE', 'DEFAULTUSER', 'SAM', 'SECURITY']
 
 /**
@@ -178,6 +180,8 @@ class LinuxLayer {
     try {
       const { dirty } = readHiveFacts(content)
       this.#texts.set(name, hiveToReg(readHive(content), name))
+      const length = [...this.#texts.values()].reduce((sum, text) => sum + text.length, 0)
+      if (length > TEXT_LIMIT) throw new Fault(`it makes more than ${TEXT_LIMIT} characters of text`)
       this.facts.hives.push({ name, dirty })
     } catch (error) {
       throw new Fault(`Hives/${name}_DELTA of the layer: ${messageOf(error)}`, { cause: error })

@@ -208,6 +208,23 @@ test('a ring of keys is refused', () => {
   expect(() => readHive(ring)).toThrow(/met twice/)
 })
 
+test('values that share their bytes cannot make a small file large', () => {
+  const shared = Buffer.from(hive)
+  const key = (name: string) =>
+    [...offsets(shared, 'nk')].find(at => shared.toString('latin1', at + 76, at + 76 + name.length) === name) ?? 0
+  // One list of values as long as the cell allows, all of them the same large one.
+  const value = [...offsets(shared, 'vk')].find(at => shared.toString('latin1', at + 20, at + 25) === 'bytes') ?? 0
+  const list = 4096 + shared.readUInt32LE(value + 8) + 4
+  const room = -shared.readInt32LE(list - 4) - 4
+  const count = Math.floor(room / 4)
+  const target = value - 4096 - 4
+  for (let index = 0; index < count; index++) shared.writeUInt32LE(target, list + 4 * index)
+  shared.writeUInt32LE(count, key('Long') + 36)
+  shared.writeUInt32LE(list - 4 - 4096, key('Long') + 40)
+  shared.writeUInt32LE(4000, value + 4)
+  expect(() => readHive(shared)).toThrow(/longer than the file|impossible size/)
+})
+
 test('cut off anywhere, it is a Fault or a hive', () => {
   for (let length = 0; length < hive.length; length += 61) expectFaultOrHive(hive.subarray(0, length))
 })
