@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { Engine } from '#docker/engine.ts'
 import { endpointOf } from '#driver/driver.ts'
 import { virtualMachineOf } from '#driver/drivers.ts'
@@ -38,7 +39,8 @@ async function serve(config: AgentConfig, log: Log): Promise<void> {
   const control = await serveControl(config.agentSocket, answer)
   await removeStaleSocket(config.dockerSocket)
   const { machine, dockerSocket: socketPath, agentSocket: _, logFile: __, ...told } = config
-  const gateway = await (await gatewayOf(config.driver))({ machine, socketPath, engine, log })
+  const imagesFolder = join(config.place.home, 'images')
+  const gateway = await (await gatewayOf(config.driver))({ machine, socketPath, engine, imagesFolder, log })
   log.info('the agent serves', { machine, build: config.build, pid: process.pid, engine: config.engine.url })
   const watching = new AbortController()
   void watch(config, log, watching.signal)

@@ -19,6 +19,16 @@ export interface WindowsConfig {
   Healthcheck?: object
 }
 
+/** An image as it is in a registry, or in an archive of a Windows host. */
+export interface ImageOrigin {
+  /** The digest of its config, which is the image's ID for clients. */
+  id: string
+  /** The digest of its manifest. */
+  manifest: string
+  /** The text of its config. */
+  config: string
+}
+
 /** The JSON under IMAGE_LABEL: what a Windows daemon would say of this image. */
 export interface WindowsImage {
   config: WindowsConfig
@@ -31,10 +41,23 @@ export interface WindowsImage {
   folders: string[]
   /** What `docker history` shows, newest last, for the layers that builds added. */
   history: { created_by: string; empty: boolean }[]
+  /** The image that this one is, unchanged. */
+  origin?: ImageOrigin
+  /** The image with an origin that this one was built on. */
+  parent?: ImageOrigin
 }
 
 /** On every Windows image: JSON of WindowsImage. Images without it are not shown. */
 export const IMAGE_LABEL = 'dev.oriel.image'
+/**
+ * On every image with translated layers, and on those built on it: which they are, and on which Wine base. An image that has
+ * it and not IMAGE_LABEL is a layer of images, not an image that is shown.
+ */
+export const LAYER_LABEL = 'dev.oriel.layer'
+/** Beside LAYER_LABEL: JSON of the names that the layers' folders have, as in WindowsImage. */
+export const FOLDERS_LABEL = 'dev.oriel.folders'
+/** On a container in which a layer is laid: the machine that does it. It is of no use to anybody else. */
+export const WORK_LABEL = 'dev.oriel.work'
 /** On every container: JSON of ContainerRecord. */
 export const CONTAINER_LABEL = 'dev.oriel.container'
 /** On every container, volume and network: the name of the machine that owns it. */
@@ -65,6 +88,11 @@ export function windowsImageOf(labels: Record<string, string> | null | undefined
   } catch {
     return undefined
   }
+}
+
+/** The Windows side of an image that is built on another one. */
+export function builtOn({ origin, parent = origin, ...image }: WindowsImage): WindowsImage {
+  return { ...image, ...(parent === undefined ? {} : { parent }) }
 }
 
 /** Overlays `NAME=value` lists as Windows does: names compare without case, the last one wins, the first spelling stays. */

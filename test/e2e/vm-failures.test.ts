@@ -106,7 +106,17 @@ test('kill -9 of up and power cuts, stage by stage: the next up goes on from the
   expect(last.code, last.stderr).toBe(0)
   vm.keepGolden()
   await vm.loadImage()
-  await vm.out(['run', '--name', 'writer', '-v', 'kept:/data', 'stand-in/busybox', 'sh', '-c', 'echo safe > /data/file; sync'])
+  await vm.out([
+    'run',
+    '--name',
+    'writer',
+    '-v',
+    'kept:/data',
+    'stand-in/busybox',
+    'sh',
+    '-c',
+    'echo safe > /data/file; sync'
+  ])
 
   // QEMU, and then the agent, of a running machine.
   killQemu(vm)

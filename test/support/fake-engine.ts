@@ -33,7 +33,9 @@ const standing: Record<string, FakeAnswer> = {
   'GET /containers/json': [],
   'GET /networks': [],
   'GET /volumes': { Volumes: [], Warnings: null },
-  'GET /images/json': []
+  'GET /images/json': [],
+  'GET /info': { ID: 'fake' },
+  'GET /system/df': { LayersSize: 0 }
 }
 
 /** A gateway of the machine `m1` in front of a Linux engine that answers what the test says. Keys: `GET /images/json`, and `*` for all else. */
@@ -53,6 +55,8 @@ export async function stage(answers: Record<string, FakeAnswer>): Promise<Stage>
     machine: 'm1',
     socketPath: socket,
     engine: new Engine({ kind: 'unix', path: enginePath }),
+    imagesFolder: join(folder, 'images'),
+    env: {},
     log: { info: quiet, warn: quiet, error: quiet }
   })
   return {

@@ -13,6 +13,7 @@ import { type BuildRequest, readBuildQuery } from './build-query.ts'
 import { jsonLines } from './build-stream.ts'
 import type { WineContext } from './context.ts'
 import { cannot, Refusal } from './refusal.ts'
+import { buildAuths } from './registry-access.ts'
 
 /** `docker build` with the classic builder, on the Linux engine's own one. */
 export function buildRoutes(context: WineContext): Route[] {
@@ -54,10 +55,11 @@ async function build(
   response.once('close', () => gone.abort())
   try {
     const wanted = readBuildQuery(match.query)
+    const auths = buildAuths(match.head)
     const state: { translation?: Translation; failure?: Error } = {}
     const filter = new ContextFilter(wanted.dockerfile, async text => {
       const translation = await translate(text, {
-        lookup: reference => lookupBase(context, reference, wanted.pull),
+        lookup: reference => lookupBase(context, reference, { pull: wanted.pull, auths, signal: gone.signal }),
         buildArgs: wanted.buildArgs,
         labels: wanted.labels,
         target: wanted.target,

@@ -2,6 +2,7 @@ import { readJson, sendJson } from '#gateway/proxy/respond.ts'
 import { joinTarget, type Route } from '#gateway/routes.ts'
 import { INIT } from '#image/launch.ts'
 import {
+  builtOn,
   CONTAINER_LABEL,
   IMAGE_LABEL,
   MACHINE_LABEL,
@@ -43,7 +44,7 @@ export function commitRoutes(context: WineContext): Route[] {
 /** The config that makes the engine's image a Windows one: the container's own arguments must not stay in it. */
 export function engineCommit(image: WindowsImage, config: WindowsConfig, comment: string): Json {
   const committed: WindowsImage = {
-    ...image,
+    ...builtOn(image),
     config,
     history: [...image.history, { created_by: comment === '' ? 'commit' : comment, empty: false }]
   }

@@ -1,4 +1,5 @@
 import type { Engine } from '#docker/engine.ts'
+import type { ImageStore } from './image-store.ts'
 
 /** Where the rewrites say what went wrong and nobody could be told in an answer. */
 export interface GatewayLog {
@@ -13,5 +14,6 @@ export interface WineContext {
   machine: string
   /** The Linux engine. */
   engine: Engine
+  images: ImageStore
   log: GatewayLog
 }

@@ -2,7 +2,7 @@ import { EngineError } from '#docker/engine.ts'
 import { readJson, sendJson } from '#gateway/proxy/respond.ts'
 import { joinTarget, type Route } from '#gateway/routes.ts'
 import { type KnownBase, knownBase } from '#image/bases.ts'
-import { CONTAINER_LABEL, MACHINE_LABEL, userLabels, windowsImageOf } from '#image/windows-config.ts'
+import { CONTAINER_LABEL, MACHINE_LABEL, userLabels } from '#image/windows-config.ts'
 import type { WineContext } from './context.ts'
 import { engineConfig, mergeConfig, SERVICES_LABEL } from './create-config.ts'
 import { translateEndpoints, translateHostConfig } from './create-host.ts'
@@ -10,6 +10,7 @@ import { type Json, numberOf, objectOf, stringOf, stringsOf } from './json.ts'
 import { translateMounts } from './mounts.ts'
 import type { ContainerRecord } from './record.ts'
 import { cannot, Refusal } from './refusal.ts'
+import { lookUpImage, shownId } from './windows-images.ts'
 
 export function createRoutes(context: WineContext): Route[] {
   return [
@@ -66,6 +67,7 @@ export async function translateCreate(context: WineContext, asked: Json): Promis
   const record: ContainerRecord = {
     machine: context.machine,
     image: name,
+    imageId: image.id,
     hostConfig,
     config,
     autoRemove: hostConfig.AutoRemove === true,
@@ -82,7 +84,7 @@ export async function translateCreate(context: WineContext, asked: Json): Promis
   return {
     body: {
       ...engineConfig(asked, config, labels),
-      Image: image.id,
+      Image: image.engineId,
       HostConfig: { ...host.hostConfig, Binds: mounts.binds, Mounts: mounts.mounts },
       NetworkingConfig: translateEndpoints(objectOf(asked.NetworkingConfig))
     },
@@ -93,23 +95,18 @@ export async function translateCreate(context: WineContext, asked: Json): Promis
 async function findImage(context: WineContext, name: string) {
   const base: KnownBase | 'unknownTag' | undefined = knownBase(name)
   if (base === undefined && /(^|\/)(servercore\/iis|framework\/aspnet|iis)(:|@|$)/i.test(name)) throw cannot('run IIS')
-  let inspect: Json
-  try {
-    inspect = objectOf(await context.engine.json('GET', `/images/${encodeURIComponent(name)}/json`))
-  } catch (error) {
-    if (error instanceof EngineError && error.status === 404) throw new Refusal(`No such image: ${tagged(name)}`, 404)
-    throw error
-  }
-  const labels = stringsOf(objectOf(inspect.Config).Labels)
-  const windows = windowsImageOf(labels)
-  if (windows === undefined) {
+  const found = await lookUpImage(context, name)
+  if (found === undefined) throw new Refusal(`No such image: ${tagged(name)}`, 404)
+  if (found === 'linux') {
     // A base that was never pulled, while the engine has a Linux image of that name, must still be pulled.
     if (base !== undefined) throw new Refusal(`No such image: ${tagged(name)}`, 404)
     throw new Refusal(
       'image operating system "linux" cannot be used on this platform: this machine runs Windows containers'
     )
   }
-  return { id: stringOf(inspect.Id), windows, labels }
+  const { inspect, windows } = found
+  const labels = stringsOf(objectOf(inspect.Config).Labels)
+  return { engineId: stringOf(inspect.Id), id: shownId(inspect, windows), windows, labels }
 }
 
 /** Docker's message names the tag, and its client looks for that. */

@@ -12,6 +12,7 @@ import type { GatewayLog, WineContext } from './context.ts'
 import { dfRoutes } from './df.ts'
 import { eventRoutes } from './events.ts'
 import { type EngineFacts, engineFacts } from './facts.ts'
+import { ImageStore } from './image-store.ts'
 import { imageRoutes } from './images.ts'
 import { networkRoutes } from './networks.ts'
 import { pullRoutes } from './pull.ts'
@@ -26,6 +27,10 @@ export interface WineGatewayOptions {
   socketPath: string
   /** The Linux engine behind it. */
   engine: Engine
+  /** For what images bring from a registry. */
+  imagesFolder: string
+  /** For HTTP_PROXY and the like; the process's own by default. */
+  env?: NodeJS.ProcessEnv
   log: GatewayLog
 }
 
@@ -34,8 +39,8 @@ export interface WineGatewayOptions {
  * be had; an engine that is gone is told to each client.
  */
 export async function startWineGateway(options: WineGatewayOptions): Promise<{ close(): Promise<void> }> {
-  const { machine, socketPath, engine, log } = options
-  const context: WineContext = { machine, engine, log }
+  const { machine, socketPath, engine, imagesFolder, env = process.env, log } = options
+  const context: WineContext = { machine, engine, images: new ImageStore(imagesFolder, engine, env), log }
   const proxy = await serve({
     listen: { path: socketPath },
     dial: () => dial(engine.endpoint),

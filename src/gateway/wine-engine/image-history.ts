@@ -1,5 +1,8 @@
-import { IMAGE_LABEL, type WindowsImage } from '#image/windows-config.ts'
-import { type Json, numberOf, stringOf } from './json.ts'
+import { INIT } from '#image/launch.ts'
+import { originConfig } from '#image/origin.ts'
+import { IMAGE_LABEL, type ImageOrigin, type WindowsImage } from '#image/windows-config.ts'
+import { type Json, numberOf, objectsOf, stringOf } from './json.ts'
+import { isHidden } from './windows-images.ts'
 
 /**
  * `docker history` of a Windows image from the engine's rows, newest first. The rows of the Wine base become the two that
@@ -7,14 +10,66 @@ import { type Json, numberOf, stringOf } from './json.ts'
  */
 export function windowsHistory(rows: readonly Json[], image: WindowsImage): Json[] {
   const oldestFirst = [...rows].reverse()
-  // A pulled base ends with the row that gave it its label.
-  const end = oldestFirst.findIndex(row => stringOf(row.CreatedBy).includes(IMAGE_LABEL)) + 1
-  const base = oldestFirst.slice(0, end)
-  const above = oldestFirst.slice(end)
-  const history = [...baseRows(base, image), ...buildRows(above, image)].reverse()
+  const origin = image.origin ?? image.parent
+  const lower = origin === undefined ? onBase(oldestFirst, image) : onOriginal(oldestFirst, origin)
+  const history = [...lower.rows, ...buildRows(lower.above, image)].reverse()
   // The newest row is the image itself, whichever rows had to go.
   const [newest, ...older] = history
-  return newest === undefined ? [] : [{ ...newest, Id: rows[0]?.Id, Tags: rows[0]?.Tags ?? null }, ...older]
+  if (newest === undefined) return []
+  return [{ ...newest, Id: image.origin?.id ?? rows[0]?.Id, Tags: shownTags(rows[0]?.Tags) }, ...older]
+}
+
+function shownTags(tags: unknown): unknown {
+  if (!Array.isArray(tags)) return null
+  const shown = tags.filter(tag => !isHidden(stringOf(tag)))
+  return shown.length === 0 ? null : shown
+}
+
+interface LowerRows {
+  rows: Json[]
+  /** The engine's rows of what lies on top. */
+  above: readonly Json[]
+}
+
+function onBase(oldestFirst: readonly Json[], image: WindowsImage): LowerRows {
+  // A pulled base ends with the row that gave it its label.
+  const end = oldestFirst.findIndex(row => stringOf(row.CreatedBy).includes(IMAGE_LABEL)) + 1
+  return { rows: baseRows(oldestFirst.slice(0, end), image), above: oldestFirst.slice(end) }
+}
+
+/** As the engine writes a commit of what laid a layer. */
+const LAID = `${INIT} layer`
+
+/** The history that the original brought, with the engine's sizes: one row for each laid layer, and one more for its config. */
+function onOriginal(oldestFirst: readonly Json[], origin: ImageOrigin): LowerRows {
+  const config = originConfig(origin)
+  const laid = oldestFirst.filter(row => row.CreatedBy === LAID)
+  const base = oldestFirst.findIndex(row => row.CreatedBy === LAID)
+  const above = oldestFirst.slice(oldestFirst.findLastIndex(row => row.CreatedBy === LAID) + 1)
+  const steps = objectsOf(config.history)
+  const microsofts = steps.filter(step => step.empty_layer !== true).length - (laid.length - 1)
+  let layer = 0
+  const rows = steps.map((step): Json => {
+    const at = step.empty_layer === true ? -1 : layer++
+    const size =
+      at < 0
+        ? 0
+        : at < microsofts
+          ? at === 0
+            ? sizeOf(oldestFirst.slice(0, base))
+            : 0
+          : sizeOf([laid[at - microsofts] ?? {}])
+    const created = Date.parse(stringOf(step.created))
+    return {
+      Id: '<missing>',
+      Created: Number.isNaN(created) ? 0 : Math.floor(created / 1000),
+      CreatedBy: stringOf(step.created_by),
+      Tags: null,
+      Size: size,
+      Comment: stringOf(step.comment)
+    }
+  })
+  return { rows, above }
 }
 
 function baseRows(rows: readonly Json[], image: WindowsImage): Json[] {

@@ -1,25 +1,42 @@
-import { userLabels, type WindowsConfig, windowsImageOf } from '#image/windows-config.ts'
+import { originConfig } from '#image/origin.ts'
+import { type ImageOrigin, userLabels, type WindowsConfig, windowsImageOf } from '#image/windows-config.ts'
+import { digestOfTag } from './digest-tag.ts'
 import { DOCKER_ROOT } from './identity.ts'
 import { type Json, objectOf, objectsOf, stringOf, stringsOf, without } from './json.ts'
 import { compareVersions } from './version.ts'
-import { type FoundImage, isHidden } from './windows-images.ts'
+import { type FoundImage, isHidden, shownId } from './windows-images.ts'
 
 /** A row of the image list without what is Oriel's own. */
 export function windowsSummary(row: Json): Json {
   const windows = windowsImageOf(stringsOf(row.Labels))
   return {
     ...row,
+    ...(row.Id === undefined ? {} : { Id: shownId(row, windows) }),
     ...(row.ParentId === undefined || windows?.history.length !== 0 ? {} : { ParentId: '' }),
-    RepoTags: shownTags(row.RepoTags),
+    ...shownNames(row),
+    ...(windows?.origin === undefined ? {} : { Created: createdAt(windows.origin) ?? row.Created }),
     Labels: labelsOrNull(stringsOf(row.Labels)),
     ...(row.Descriptor === undefined ? {} : { Descriptor: windowsDescriptor(objectOf(row.Descriptor)) }),
     ...(row.Manifests === undefined ? {} : { Manifests: objectsOf(row.Manifests).map(windowsManifest) })
   }
 }
 
-/** Null when the engine said null, which is how it writes an image without names. */
-function shownTags(tags: unknown): unknown {
-  return Array.isArray(tags) ? tags.filter(tag => !isHidden(stringOf(tag))) : tags
+/** Names and digests. Null stays null, which is how some engines write that there are none. */
+function shownNames({ RepoTags: tags, RepoDigests: digests }: Json): Json {
+  if (!Array.isArray(tags)) return digests === undefined ? { RepoTags: tags } : { RepoTags: tags, RepoDigests: digests }
+  const names = tags.map(stringOf)
+  const own = names.flatMap(name => digestOfTag(name) ?? [])
+  const known = Array.isArray(digests) ? digests.filter(digest => digest !== '<none>@<none>') : []
+  return {
+    RepoTags: names.filter(name => !isHidden(name)),
+    ...(own.length > 0 ? { RepoDigests: [...own, ...known] } : digests === undefined ? {} : { RepoDigests: digests })
+  }
+}
+
+/** Seconds since 1970. */
+function createdAt(origin: ImageOrigin): number | undefined {
+  const time = Date.parse(stringOf(originConfig(origin).created))
+  return Number.isNaN(time) ? undefined : Math.floor(time / 1000)
 }
 
 function labelsOrNull(labels: Record<string, string>): Record<string, string> | null {
@@ -37,13 +54,15 @@ export function windowsInspect({ inspect, windows }: FoundImage, version: string
   const old = version !== '' && compareVersions(version, containerConfigUntil) < 0
   return {
     ...without(inspect, ['Variant']),
-    RepoTags: shownTags(inspect.RepoTags),
+    Id: shownId(inspect, windows),
+    ...shownNames(inspect),
     // A base's parent is the Wine base, which clients cannot look up.
     ...(windows.history.length === 0 && inspect.Parent !== undefined ? { Parent: '' } : {}),
     Os: 'windows',
     OsVersion: windows.osVersion,
     Architecture: 'amd64',
     Config: config,
+    ...(windows.origin === undefined ? {} : originalFacts(originConfig(windows.origin))),
     ...(inspect.ContainerConfig !== undefined || old ? { ContainerConfig: config } : {}),
     GraphDriver: {
       Name: 'windowsfilter',
@@ -51,6 +70,19 @@ export function windowsInspect({ inspect, windows }: FoundImage, version: string
     },
     ...(inspect.Descriptor === undefined ? {} : { Descriptor: windowsDescriptor(objectOf(inspect.Descriptor)) }),
     ...(inspect.Manifests === undefined ? {} : { Manifests: objectsOf(inspect.Manifests).map(windowsManifest) })
+  }
+}
+
+/** What an original's config says of the image beside its `config`, as docker shows it. */
+function originalFacts({ created, author, docker_version, comment, architecture, rootfs }: Json): Json {
+  return {
+    Created: stringOf(created),
+    Author: stringOf(author),
+    Comment: stringOf(comment),
+    DockerVersion: stringOf(docker_version),
+    Architecture: stringOf(architecture) || 'amd64',
+    Container: '',
+    RootFS: { Type: 'layers', Layers: objectOf(rootfs).diff_ids ?? [] }
   }
 }
 

@@ -2,15 +2,20 @@ import { createHash } from 'node:crypto'
 import type { Handling } from '#gateway/proxy/handling.ts'
 import { joinTarget, type Route, type RouteMatch } from '#gateway/routes.ts'
 import { baseImage, splitReference } from '#image/bases.ts'
+import { parseReference } from '#image/registry/reference.ts'
 import { IMAGE_LABEL } from '#image/windows-config.ts'
 import { answerJson, refuse } from './answer.ts'
 import type { WineContext } from './context.ts'
-import { withLabel } from './filters.ts'
+import { digestTag } from './digest-tag.ts'
+import { registryDistribution } from './distribution.ts'
+import { type Filters, readFilters, withFilters, withLabel } from './filters.ts'
 import { windowsHistory } from './image-history.ts'
+import { pruneImages, removeImage } from './image-removal.ts'
 import { windowsInspect, windowsSummary } from './image-views.ts'
-import { objectsOf } from './json.ts'
+import { objectsOf, stringOf } from './json.ts'
 import { baseOf } from './pull.ts'
 import { Refusal } from './refusal.ts'
+import { authOf } from './registry-access.ts'
 import { encodeName, findImage, isHidden } from './windows-images.ts'
 
 /** What clients see of images: the Windows ones alone, as a Windows daemon would show them. */
@@ -20,23 +25,55 @@ export function imageRoutes(context: WineContext): Route[] {
     { method: 'GET', template: '/images/{name}/json', action: match => answerJson(() => inspect(context, match)) },
     { method: 'GET', template: '/images/{name}/history', action: match => answerJson(() => history(context, match)) },
     { method: 'POST', template: '/images/{name}/tag', action: match => tag(context, match) },
-    { method: 'POST', template: '/images/prune', action: match => prune(match) },
+    { method: 'POST', template: '/images/prune', action: match => answerJson(() => pruneImages(context, match)) },
     {
       method: 'GET',
       template: '/distribution/{name}/json',
-      action: match => answerJson(async () => distribution(match))
+      action: match => answerJson(() => distribution(context, match))
     },
     { method: 'GET', template: '/images/get', action: () => notYet('save Windows images') },
     { method: 'GET', template: '/images/{name}/get', action: () => notYet('save Windows images') },
     { method: 'POST', template: '/images/load', action: () => notYet('load Windows images') },
     { method: 'POST', template: '/images/{name}/push', action: () => notYet('push Windows images') },
-    { method: 'DELETE', template: '/images/{name}', action: match => remove(context, match) }
+    { method: 'DELETE', template: '/images/{name}', action: match => answerJson(() => removeImage(context, match)) }
   ]
 }
 
-async function list({ engine }: WineContext, { version, query }: RouteMatch): Promise<unknown> {
-  const target = joinTarget(version, '/images/json', withLabel(query, IMAGE_LABEL))
-  return objectsOf(await engine.json('GET', target)).map(windowsSummary)
+async function list(context: WineContext, { version, query }: RouteMatch): Promise<unknown> {
+  const asked = new URLSearchParams(query)
+  const filters = await engineFilters(context, readFilters(asked))
+  const dangling = filters.get('dangling')?.[0]
+  filters.delete('dangling')
+  const target = joinTarget(version, '/images/json', withLabel(withFilters(asked, filters), IMAGE_LABEL))
+  const rows = objectsOf(await context.engine.json('GET', target)).map(windowsSummary)
+  if (dangling === undefined) return rows
+  const wanted = ['1', 'true'].includes(dangling)
+  return rows.filter(({ RepoTags: tags }) => isWithoutTag(tags) === wanted)
+}
+
+function isWithoutTag(tags: unknown): boolean {
+  return !Array.isArray(tags) || tags.every(tag => tag === '<none>:<none>')
+}
+
+/** Filters that name images, with the engine's own names for these. */
+async function engineFilters(context: WineContext, filters: Filters): Promise<Filters> {
+  const translated: Filters = new Map(filters)
+  const references = filters.get('reference')
+  if (references !== undefined)
+    translated.set(
+      'reference',
+      references.map(name => digestTag(name) ?? name)
+    )
+  for (const name of ['before', 'since']) {
+    const images = filters.get(name)
+    if (images === undefined) continue
+    const found = await Promise.all(images.map(image => findImage(context, image)))
+    translated.set(
+      name,
+      found.map(({ inspect }) => stringOf(inspect.Id))
+    )
+  }
+  return translated
 }
 
 async function inspect(context: WineContext, { params, version }: RouteMatch): Promise<unknown> {
@@ -50,30 +87,24 @@ async function history(context: WineContext, { params, version }: RouteMatch): P
 }
 
 async function tag(context: WineContext, { head, params, query, version }: RouteMatch): Promise<Handling> {
-  if (isHidden(query.get('repo') ?? '')) {
-    throw new Refusal(`${query.get('repo')} is the name of Oriel's own base images; use another`, 409)
+  const name = query.get('repo') ?? ''
+  if (isHidden(name) || isHidden(`${name}:${query.get('tag') ?? ''}`)) {
+    throw new Refusal(`${name} is the name of Oriel's own base images; use another`, 409)
   }
-  const { name } = await findImage(context, params.name ?? '')
-  return { kind: 'splice', request: { ...head, target: joinTarget(version, `/images/${encodeName(name)}/tag`, query) } }
-}
-
-async function remove(context: WineContext, { head, params, query, version }: RouteMatch): Promise<Handling> {
-  const { name } = await findImage(context, params.name ?? '')
-  return { kind: 'splice', request: { ...head, target: joinTarget(version, `/images/${encodeName(name)}`, query) } }
-}
-
-/** The label keeps the engine's Linux images, and the Wine base itself, out of it. */
-function prune({ head, query, version }: RouteMatch): Handling {
-  const target = joinTarget(version, '/images/prune', withLabel(query, IMAGE_LABEL))
-  return { kind: 'splice', request: { ...head, target } }
+  const found = await findImage(context, params.name ?? '')
+  return {
+    kind: 'splice',
+    request: { ...head, target: joinTarget(version, `/images/${encodeName(found.name)}/tag`, query) }
+  }
 }
 
 /**
- * What a registry would say of a base image. The digest stands for the base as the wine driver has it: no manifest of
+ * What a registry says of an image. Of a base image the digest stands for the base as the wine driver has it: no manifest of
  * Microsoft's is fetched that could lend its own.
  */
-function distribution({ params }: RouteMatch): object {
+async function distribution(context: WineContext, { head, params }: RouteMatch): Promise<object> {
   const base = baseOf(params.name ?? '')
+  if (base === undefined) return await registryDistribution(context, parseReference(params.name ?? ''), authOf(head))
   const json = JSON.stringify(baseImage(base))
   return {
     Descriptor: {

@@ -43,6 +43,7 @@ export function windowsInspect({ inspect, record }: Container, ending: ProgramSt
   return {
     ...without(inspect, ['ImageManifestDescriptor']),
     ...pathAndArgs(record.config),
+    Image: record.imageId ?? inspect.Image,
     State: windowsState(id, objectOf(inspect.State), ending),
     ResolvConfPath: '',
     HostnamePath: '',

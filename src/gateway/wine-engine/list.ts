@@ -9,6 +9,7 @@ import { networkName, windowsMount, windowsNetworks } from './inspect.ts'
 import { type Json, objectOf, objectsOf, stringOf, stringsOf, without } from './json.ts'
 import { absoluteWindowsPath, type ContainerRecord, containerPath, recordOf } from './record.ts'
 import { Refusal } from './refusal.ts'
+import { lookUpImage } from './windows-images.ts'
 
 export function listRoutes(context: WineContext): Route[] {
   return [
@@ -26,6 +27,9 @@ export function listRoutes(context: WineContext): Route[] {
 async function list(context: WineContext, query: URLSearchParams, version: string): Promise<Json[]> {
   const filters = readFilters(query)
   const { engine, codes, isolation, none } = translateFilters(filters, context.machine)
+  const ancestors = filters.get('ancestor')
+  if (ancestors !== undefined)
+    engine.set('ancestor', await Promise.all(ancestors.map(name => engineName(context, name))))
   if (none || (isolation.length > 0 && !isolation.includes('process'))) return []
   const limit = codes.length > 0 ? Number(query.get('limit') ?? 0) : 0
   const asked = withFilters(query, engine)
@@ -39,6 +43,12 @@ async function list(context: WineContext, query: URLSearchParams, version: strin
   const kept = shown.filter(row => row !== undefined)
   const chosen = codes.length === 0 ? kept : kept.filter(({ code }) => code !== undefined && codes.includes(code))
   return chosen.slice(0, limit > 0 ? limit : undefined).map(({ row }) => row)
+}
+
+/** The engine's name for an image that it may know by another id. */
+async function engineName(context: WineContext, name: string): Promise<string> {
+  const found = await lookUpImage(context, name)
+  return found === undefined || found === 'linux' ? name : stringOf(found.inspect.Id)
 }
 
 /** The client's filters as the engine takes them, what is left to choose here, and whether nothing can match at all. */
@@ -111,6 +121,7 @@ export function windowsRow(row: Json, record: ContainerRecord, code: number | un
     // The manifest on the Linux engine is no Windows one.
     ...without(row, ['ImageManifestDescriptor']),
     Image: /^sha256:/.test(stringOf(row.Image)) || !/^sha256:/.test(record.image) ? record.image : row.Image,
+    ImageID: record.imageId ?? row.ImageID,
     Command: record.config.ArgsEscaped ? words.join(' ') : words.map(quoteForList).join(' '),
     Labels: userLabels(stringsOf(row.Labels)),
     Status: code === undefined ? status : status.replace(/\(-?\d+\)/, `(${code})`),

@@ -5,19 +5,24 @@ import { EngineError } from '#docker/engine.ts'
 import type { Handling } from '#gateway/proxy/handling.ts'
 import { joinTarget, type Route, type RouteMatch } from '#gateway/routes.ts'
 import { baseImage, type KnownBase, knownBase, splitReference, wineBaseTag } from '#image/bases.ts'
+import type { RegistryAuth } from '#image/registry/auth.ts'
+import { familiarString, parseReference } from '#image/registry/reference.ts'
 import { IMAGE_LABEL } from '#image/windows-config.ts'
 import type { WineContext } from './context.ts'
 import { WINE_VERSION } from './identity.ts'
 import { objectOf, stringOf } from './json.ts'
+import { ProgressLines } from './progress-lines.ts'
 import { cannot, Refusal } from './refusal.ts'
+import { authOf } from './registry-access.ts'
+import { pullImage } from './registry-pull.ts'
 import { lookUpImage } from './windows-images.ts'
 
-/** `docker pull` of Microsoft's base images: the Wine base takes their name, and nothing is downloaded. */
+/** `docker pull`: the Wine base takes the name of Microsoft's base images, all others come from their registries. */
 export function pullRoutes(context: WineContext): Route[] {
   return [{ method: 'POST', template: '/images/create', action: match => create(context, match) }]
 }
 
-function create(context: WineContext, { query }: RouteMatch): Handling {
+function create(context: WineContext, { head, query }: RouteMatch): Handling {
   return {
     kind: 'handle',
     async handler(request, response) {
@@ -29,6 +34,7 @@ function create(context: WineContext, { query }: RouteMatch): Handling {
       const reference = referenceOf(query)
       checkPlatform(query.get('platform') ?? '')
       const base = baseOf(reference)
+      if (base === undefined) return await fromRegistry(context, reference, authOf(head), new ProgressLines(response))
       const { name, fresh } = await materialise(context, reference, base)
       response.writeHead(200, { 'Content-Type': 'application/json' })
       response.end(
@@ -37,6 +43,25 @@ function create(context: WineContext, { query }: RouteMatch): Handling {
           .join('')
       )
     }
+  }
+}
+
+async function fromRegistry(
+  context: WineContext,
+  name: string,
+  auth: RegistryAuth | undefined,
+  lines: ProgressLines
+): Promise<void> {
+  try {
+    const reference = parseReference(name)
+    const options = { auth, progress: lines.event, signal: lines.signal }
+    const { digest, fresh } = await pullImage(context, reference, options)
+    lines.send({ status: `Digest: ${digest}` })
+    const done = fresh ? 'Downloaded newer image' : 'Image is up to date'
+    lines.send({ status: `Status: ${done} for ${familiarString(reference)}` })
+    lines.end()
+  } catch (error) {
+    lines.fail(error)
   }
 }
 
@@ -67,8 +92,11 @@ const needsWindows: readonly [pattern: RegExp, what: string][] = [
   ]
 ]
 
-/** The base that a reference names. A Refusal that says what else is not there, and which driver has it. */
-export function baseOf(reference: string): KnownBase {
+/**
+ * The base that a reference names; undefined for an image that a registry has. A Refusal for what no registry has, and for
+ * what Wine cannot run, which says which driver can.
+ */
+export function baseOf(reference: string): KnownBase | undefined {
   const base = knownBase(reference)
   if (base === 'unknownTag') {
     throw new Refusal(`manifest for ${reference} not found: manifest unknown: manifest unknown`, 404)
@@ -77,11 +105,7 @@ export function baseOf(reference: string): KnownBase {
   const repository = splitReference(reference).repository.toLowerCase()
   const found = needsWindows.find(([pattern]) => pattern.test(repository))
   if (found !== undefined) throw cannot(found[1])
-  throw new Refusal(
-    `pull of ${reference}: this version of the wine driver has Microsoft's base images only (nanoserver, windowsservercore, ` +
-      'mcr.microsoft.com/windows/nanoserver, servercore and server) and cannot pull others; build on one of them with docker build',
-    404
-  )
+  return undefined
 }
 
 /**

@@ -21,6 +21,8 @@ export interface ContainerRecord {
   machine: string
   /** The image as the client named it. */
   image: string
+  /** The image's id as clients see it; records of earlier versions have none. */
+  imageId?: string
   /** The client's HostConfig, as it came. */
   hostConfig: Json
   /** What the container is configured with, the image's part included. */

@@ -2,7 +2,8 @@ import { joinTarget } from '#gateway/routes.ts'
 import { knownBase, splitReference } from '#image/bases.ts'
 import { IMAGE_LABEL, type WindowsImage, windowsImageOf } from '#image/windows-config.ts'
 import type { WineContext } from './context.ts'
-import { type Json, objectOf, objectsOf, stringsOf } from './json.ts'
+import { digestOfTag, digestTag } from './digest-tag.ts'
+import { type Json, objectOf, objectsOf, stringOf, stringsOf } from './json.ts'
 import { getIfThere } from './ownership.ts'
 import { Refusal } from './refusal.ts'
 
@@ -16,9 +17,9 @@ export interface FoundImage {
 
 const wineBase = 'oriel/wine'
 
-/** True for what only Oriel may see and name: the Wine base images. */
+/** True for what only Oriel may see and name: the Wine base images, and the tags that stand for digests. */
 export function isHidden(reference: string): boolean {
-  return splitReference(reference).repository === wineBase
+  return splitReference(reference).repository === wineBase || digestOfTag(reference) !== undefined
 }
 
 /**
@@ -46,15 +47,34 @@ export async function lookUpImage(
   name: string,
   version = ''
 ): Promise<FoundImage | 'linux' | undefined> {
+  if (isHidden(name)) return 'linux'
   // An engine with containerd's image store has digests of its own, so the name itself comes first.
-  for (const real of new Set([name, engineImageName(name)])) {
-    if (isHidden(real)) return 'linux'
+  for (const real of new Set([name, digestTag(name) ?? name, engineImageName(name)])) {
     const inspect = await getIfThere(context, joinTarget(version, `/images/${encodeName(real)}/json`))
     if (inspect === undefined) continue
     const windows = windowsImageOf(stringsOf(objectOf(inspect.Config).Labels))
     return windows === undefined ? 'linux' : { inspect, windows, name: real }
   }
-  return undefined
+  const id = await idOfOriginal(context, name)
+  return id === undefined ? undefined : await lookUpImage(context, id, version)
+}
+
+/** The engine's id for (the beginning of) the id that an original has in its registry. */
+async function idOfOriginal(context: WineContext, name: string): Promise<string | undefined> {
+  const [, hex] = /^(?:sha256:)?([0-9a-f]{1,64})$/.exec(name) ?? []
+  if (hex === undefined) return undefined
+  const found = new Map<string, string>()
+  for (const row of await listImages(context, true)) {
+    const id = windowsImageOf(stringsOf(row.Labels))?.origin?.id ?? ''
+    // One that has lost its names to a newer one of the same image comes last.
+    if (id.startsWith(`sha256:${hex}`) && !found.has(id)) found.set(id, stringOf(row.Id))
+  }
+  return found.size === 1 ? [...found.values()][0] : undefined
+}
+
+/** The id of an image for clients: that of its registry, or the engine's. */
+export function shownId(inspect: Json, windows: WindowsImage | undefined): string {
+  return windows?.origin?.id ?? stringOf(inspect.Id)
 }
 
 /** The Windows images on the engine, as its list has them. */

@@ -1,5 +1,5 @@
 import { INIT } from '#image/launch.ts'
-import type { WindowsConfig, WindowsImage } from '#image/windows-config.ts'
+import { builtOn, type WindowsConfig, type WindowsImage } from '#image/windows-config.ts'
 import { expandWord, type Lookup, lookupIn } from './expand.ts'
 import { Folders } from './folders.ts'
 import { jsonLine, literalWord } from './linux.ts'
@@ -47,14 +47,15 @@ export class Stage {
     this.config = structuredClone(options.base.config)
     this.history = [...options.base.history]
     // Whatever is not an instruction without a program ran one.
-    const ran = options.base.history.some(({ created_by }) => !created_by.includes('#(nop)'))
+    const { origin, parent = origin, history } = options.base
+    const ran = parent !== undefined || history.some(({ created_by }) => !created_by.includes('#(nop)'))
     this.folders = options.folders ?? new Folders(options.base.folders, ran)
   }
 
   /** The image as it is now. */
   image(): WindowsImage {
     return {
-      ...this.base,
+      ...builtOn(this.base),
       config: structuredClone(this.config),
       folders: this.folders.made,
       history: [...this.history]

@@ -40,6 +40,8 @@ export interface LayerFacts {
 export interface LinuxLayerOptions {
   /** Largest hive that is read, in bytes. */
   hiveLimit?: number
+  /** Told, by the parts of its name below the drive, of each folder that is there, and of what is not there any more. */
+  onName?: (parts: readonly string[], what: 'folder' | 'removed') => void
 }
 
 const HIVE_LIMIT = 256 * 1024 * 1024
@@ -71,10 +73,12 @@ export function settled<T>(output: Readable, facts: () => T): Promise<T> {
 class LinuxLayer {
   readonly facts: LayerFacts = { files: 0, bytes: 0, dropped: {}, hives: [] }
   readonly #hiveLimit: number
+  readonly #onName: LinuxLayerOptions['onName']
   readonly #texts = new Map<HiveName, string>()
 
   constructor(options: LinuxLayerOptions) {
     this.#hiveLimit = options.hiveLimit ?? HIVE_LIMIT
+    this.#onName = options.onName
   }
 
   entry(entry: TarEntry): Verdict {
@@ -117,11 +121,15 @@ class LinuxLayer {
     const { parts } = named
     const last = parts.at(-1) ?? ''
     const name = [DRIVE, ...parts].join('/')
-    if (last.startsWith(WHITEOUT)) return this.#whiteout(entry, name, last.slice(WHITEOUT.length))
+    if (last.startsWith(WHITEOUT)) {
+      this.#onName?.([...parts.slice(0, -1), last.slice(WHITEOUT.length)], 'removed')
+      return this.#whiteout(entry, name, last.slice(WHITEOUT.length))
+    }
     if (parts.some(part => part.startsWith(WHITEOUT)))
       throw refused(entry.name, 'it lies below a mark for a removed file')
     // The drive itself is there.
     if (parts.length === 0 && entry.type !== '5') throw refused(entry.name, 'the root of a drive is a folder')
+    this.#onName?.(entry.type === '5' ? parts : parts.slice(0, -1), 'folder')
     switch (entry.type) {
       case '0':
       case '5': {

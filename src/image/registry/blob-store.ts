@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { readdir, rename, rm } from 'node:fs/promises'
+import { readdir, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { makeFolder, syncFolder, writeFileAtomic } from '#lib/atomic-file.ts'
@@ -158,6 +158,26 @@ export class BlobStore {
     const { algorithm, hex } = parseDigest(digest)
     await rm(this.path(digest), { force: true })
     await rm(join(this.#folder, 'parts', algorithm, hex), { force: true })
+  }
+
+  /**
+   * Removes all but these, downloads that were cut included. What has changed in the last `youngMs` stays: somebody may be
+   * about to use it. Gives the bytes that are free now.
+   */
+  async sweep(keep: ReadonlySet<string>, youngMs: number): Promise<number> {
+    let freed = 0
+    for (const kind of ['blobs', 'parts']) {
+      for (const algorithm of await namesIn(join(this.#folder, kind))) {
+        for (const hex of await namesIn(join(this.#folder, kind, algorithm))) {
+          const path = join(this.#folder, kind, algorithm, hex)
+          const found = await stat(path).catch(() => undefined)
+          if (found === undefined || keep.has(`${algorithm}:${hex}`) || Date.now() - found.mtimeMs < youngMs) continue
+          await rm(path, { force: true })
+          freed += found.size
+        }
+      }
+    }
+    return freed
   }
 
   /** All blobs that are whole, in no order. */

@@ -11,6 +11,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { Engine } from '#docker/engine.ts'
 import { matchRoute } from '#gateway/routes.ts'
 import { buildRoutes } from '#gateway/wine-engine/build.ts'
+import { ImageStore } from '#gateway/wine-engine/image-store.ts'
 import { baseImage, type KnownBase, knownBase } from '#image/bases.ts'
 import { IMAGE_LABEL } from '#image/windows-config.ts'
 
@@ -60,9 +61,11 @@ beforeEach(async () => {
     const answer = (status: number, body: object): void => {
       response.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify(body))
     }
-    if (incoming.url?.includes('/images/win/')) {
+    if (/\/images\/(win|127.0.0.1:1)\/own|\/images\/win\//.test(decodeURIComponent(incoming.url ?? ''))) {
       answer(200, { Id: 'sha256:1', Os: 'linux', Architecture: 'amd64', Config: { Labels: { [IMAGE_LABEL]: label } } })
     } else if (incoming.url?.includes('/images/debian/')) answer(200, { Id: 'sha256:2', Config: { Labels: null } })
+    else if (incoming.url === '/info') answer(200, { ID: 'fake' })
+    else if (/^\/(images|containers)\/json/.test(incoming.url ?? '')) answer(200, [])
     else if (incoming.url?.includes('/build?')) {
       incoming.once('close', () => {
         if (!incoming.complete) aborted++
@@ -80,9 +83,11 @@ beforeEach(async () => {
         .catch(() => response.destroy())
     } else answer(404, { message: 'No such image' })
   })
+  const client = new Engine({ kind: 'unix', path: join(folder, 'engine.sock') })
   const context = {
     machine: 'm',
-    engine: new Engine({ kind: 'unix', path: join(folder, 'engine.sock') }),
+    engine: client,
+    images: new ImageStore(join(folder, 'images'), client, {}),
     log: { info: () => {}, warn: () => {}, error: () => {} }
   }
   const routes = buildRoutes(context)
@@ -207,8 +212,20 @@ describe('is refused', () => {
       'Dockerfile line 3: RUN powershell x: this machine'
     ],
     ['a Linux image', '', { Dockerfile: 'FROM debian/x' }, 400, 'image operating system "linux" cannot be used'],
-    ['an image that is not there', '', { Dockerfile: 'FROM nope/x:1' }, 404, 'pull of nope/x:1'],
-    ['an image of its own that is to be pulled', '?pull=1', { Dockerfile: good }, 404, 'pull of win/base:1'],
+    [
+      'an image that no registry gives',
+      '',
+      { Dockerfile: 'FROM 127.0.0.1:1/x:1' },
+      500,
+      '127.0.0.1:1/v2/x/manifests/1'
+    ],
+    [
+      'one that is there and is to be pulled',
+      '?pull=1',
+      { Dockerfile: 'FROM 127.0.0.1:1/own:1' },
+      500,
+      '127.0.0.1:1/v2/own/manifests/1'
+    ],
     ['no Dockerfile', '', { a: 'b' }, 500, 'Cannot locate specified Dockerfile: Dockerfile'],
     ['an empty one', '', { Dockerfile: '' }, 400, 'the Dockerfile (Dockerfile) cannot be empty'],
     ['Hyper-V', '?isolation=hyperv', { Dockerfile: good }, 400, 'Hyper-V'],

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream'
 import { Engine, type EngineAnswer, EngineError, type RequestOptions } from '#docker/engine.ts'
 import type { WineContext } from '#gateway/wine-engine/context.ts'
+import { ImageStore } from '#gateway/wine-engine/image-store.ts'
 import type { ContainerRecord } from '#gateway/wine-engine/record.ts'
 import { CONTAINER_LABEL, MACHINE_LABEL } from '#image/windows-config.ts'
 
@@ -50,7 +51,8 @@ class FakeEngine extends Engine {
 export function fakeContext(answer: (call: FakeCall) => FakeAnswer | undefined) {
   const engine = new FakeEngine(answer)
   const quiet = (): void => {}
-  const context: WineContext = { machine: 'test', engine, log: { info: quiet, warn: quiet, error: quiet } }
+  const images = new ImageStore('/nowhere', engine, {})
+  const context: WineContext = { machine: 'test', engine, images, log: { info: quiet, warn: quiet, error: quiet } }
   return { context, calls: engine.calls }
 }
 

@@ -96,12 +96,8 @@ describe('refuses', () => {
       /PowerShell/
     ],
     ['the full Windows', { fromImage: 'mcr.microsoft.com/windows', tag: 'ltsc2019' }, 400, /full Windows/],
-    [
-      'other images',
-      { fromImage: 'golang', tag: 'windowsservercore' },
-      404,
-      /pull of golang:windowsservercore: this version/
-    ],
+    ['a registry that is not there', { fromImage: '127.0.0.1:1/app', tag: '1' }, 500, /127\.0\.0\.1:1\/v2\/app/],
+    ['a name that is none', { fromImage: '127.0.0.1:1/App', tag: '1' }, 400, /must be lowercase/],
     ['a tar', { fromSrc: '-' }, 501, /import/]
   ])('%s', async (_name, query, status, message) => {
     open = await stage(builder())

@@ -8,8 +8,8 @@ import { shortId } from '#image/registry/digest.ts'
 import { fetchImage, type TransferEvent } from '#image/registry/pull.ts'
 import { type PushedImage, pushImage } from '#image/registry/push.ts'
 import { parseReference } from '#image/registry/reference.ts'
+import { LOGIN, type RealRegistry, startRegistry } from '../../../support/docker-registry.ts'
 import { temporaryFolder } from '../../../support/installation-disc.ts'
-import { LOGIN, type RealRegistry, startRegistry } from './docker-registry.ts'
 import { INDEX, type SampleImage, sampleImage, sampleIndex, sampleLayer, sha256 } from './sample-image.ts'
 
 const { path: root, remove } = temporaryFolder()

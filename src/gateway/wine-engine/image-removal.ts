@@ -1,0 +1,205 @@
+import { EngineError } from '#docker/engine.ts'
+import { joinTarget, type RouteMatch } from '#gateway/routes.ts'
+import { splitReference } from '#image/bases.ts'
+import type { BlobStore } from '#image/registry/blob-store.ts'
+import { type ImageManifest, parseManifest } from '#image/registry/manifest.ts'
+import { IMAGE_LABEL, LAYER_LABEL, windowsImageOf } from '#image/windows-config.ts'
+import type { WineContext } from './context.ts'
+import { digestOfTag } from './digest-tag.ts'
+import { readFilters, withFilters, withLabel } from './filters.ts'
+import { type Json, numberOf, objectOf, objectsOf, stringOf, stringsOf } from './json.ts'
+import { originOf, tagsOf } from './original-image.ts'
+import { Refusal } from './refusal.ts'
+import { encodeName, type FoundImage, findImage, listImages } from './windows-images.ts'
+
+const MOST_MANIFEST = 4 * 1024 * 1024
+/** What no image refers to may be what another agent is just fetching. */
+const YOUNG_MS = 60 * 60_000
+
+/** `docker rmi`: as the engine does it, but that digests, which are tags there, go with the last tag of their repository. */
+export async function removeImage(context: WineContext, { params, query, version }: RouteMatch): Promise<Json[]> {
+  const asked = params.name ?? ''
+  const found = await findImage(context, asked)
+  const answer = await removeNames(context, found, asked, query, version)
+  if (answer.some(row => row.Deleted !== undefined)) await forget(context, found)
+  return answer
+}
+
+async function removeNames(
+  context: WineContext,
+  found: FoundImage,
+  asked: string,
+  query: URLSearchParams,
+  version: string
+): Promise<Json[]> {
+  const { engine } = context
+  const id = stringOf(found.inspect.Id)
+  const remove = async (name: string): Promise<Json[]> =>
+    objectsOf(await engine.json('DELETE', joinTarget(version, `/images/${encodeName(name)}`, query)))
+  const tags = tagsOf(found.inspect)
+  const hidden = goingDigests(tags, found.name === id ? undefined : found.name)
+  if (hidden.length === 0 && found.name !== id) return shownRemoval(await remove(found.name), found, id)
+  if (found.name === id) checkById(asked, tags, query)
+  const removed: Json[] = []
+  try {
+    for (const tag of hidden) removed.push(...(await remove(tag)))
+    // The last one takes the image with it, or is refused because a container uses it.
+    const others = found.name === id ? tags.filter(tag => !hidden.includes(tag)) : []
+    const last = found.name === id ? (others.at(-1) ?? id) : found.name
+    for (const tag of others.slice(0, -1)) removed.push(...(await remove(tag)))
+    const gone = removed.some(row => row.Deleted === id)
+    return shownRemoval([...(gone ? [] : await remove(last)), ...removed], found, id)
+  } catch (error) {
+    for (const tag of hidden) await putBack(context, id, tag)
+    throw error
+  }
+}
+
+/** The digests that go with a name: its own, all for an id, and those of a repository that has no other tag. */
+export function goingDigests(tags: readonly string[], name: string | undefined): string[] {
+  const digests = tags.filter(tag => digestOfTag(tag) !== undefined)
+  if (name === undefined) return digests
+  const { repository, tag = 'latest' } = splitReference(name)
+  const own = tags.filter(each => splitReference(each).repository === repository)
+  const left = own.filter(each => digestOfTag(each) === undefined && splitReference(each).tag !== tag)
+  return left.length > 0 || digestOfTag(name) !== undefined ? [] : digests.filter(each => own.includes(each))
+}
+
+/** An id stands for one name, as docker has it; for more it wants to be forced. */
+function checkById(asked: string, tags: readonly string[], query: URLSearchParams): void {
+  const repositories = new Set(tags.map(tag => splitReference(tag).repository))
+  const force = !['', '0', 'false', 'no', 'none', 'null'].includes((query.get('force') ?? '').toLowerCase())
+  if (repositories.size <= 1 || force) return
+  throw new Refusal(
+    `conflict: unable to delete ${asked.replace('sha256:', '').slice(0, 12)} (must be forced) - image is referenced in multiple repositories`,
+    409
+  )
+}
+
+async function putBack({ engine }: WineContext, id: string, name: string): Promise<void> {
+  const { repository, tag = '' } = splitReference(name)
+  const query = new URLSearchParams({ repo: repository, tag })
+  await engine.json('POST', joinTarget('', `/images/${encodeName(id)}/tag`, query)).catch(() => undefined)
+}
+
+/** The engine's rows as docker shows them: names before what was deleted, and an original under its own id. */
+function shownRemoval(rows: readonly Json[], { windows }: FoundImage, id: string): Json[] {
+  const shown = shownRows(rows, new Map([[id, windows.origin?.id ?? id]]))
+  return [...shown.filter(row => row.Untagged !== undefined), ...shown.filter(row => row.Untagged === undefined)]
+}
+
+function shownRows(rows: readonly Json[], ids: ReadonlyMap<string, string>): Json[] {
+  return rows.map(row => {
+    if (row.Untagged !== undefined) return { Untagged: digestOfTag(stringOf(row.Untagged)) ?? row.Untagged }
+    return { ...row, Deleted: ids.get(stringOf(row.Deleted)) ?? row.Deleted }
+  })
+}
+
+/**
+ * `docker image prune`. The label keeps the engine's Linux images, and the Wine base itself, out of it. An image that has
+ * digests only is dangling for clients, and not for the engine, for which they are tags; with `until` it is left alone.
+ */
+export async function pruneImages(context: WineContext, { query, version }: RouteMatch): Promise<Json> {
+  const { engine } = context
+  const filters = readFilters(query)
+  const labelled = withLabel(query, IMAGE_LABEL)
+  const before = await layersSize(context)
+  const ids = new Map<string, string>()
+  for (const row of await listImages(context, true)) {
+    ids.set(stringOf(row.Id), originOf(row)?.id ?? stringOf(row.Id))
+  }
+  const deleted: Json[] = []
+  const dangling = !['0', 'false'].includes(filters.get('dangling')?.[0] ?? 'true')
+  if (dangling && !filters.has('until')) {
+    const wanted = new Map([...readFilters(labelled)].filter(([name]) => name.startsWith('label')))
+    const target = joinTarget('', '/images/json', withFilters(new URLSearchParams(), wanted))
+    for (const row of objectsOf(await engine.json('GET', target))) {
+      const tags = tagsOf(row)
+      if (tags.length === 0 || tags.some(tag => digestOfTag(tag) === undefined)) continue
+      deleted.push(...(await unlessUsed(context, tags)))
+    }
+  }
+  const answer = objectOf(await engine.json('POST', joinTarget(version, '/images/prune', labelled)))
+  deleted.push(...objectsOf(answer.ImagesDeleted))
+  const blobs = await sweep(context)
+  const freed = Math.max(numberOf(answer.SpaceReclaimed), before - (await layersSize(context)))
+  return {
+    ...answer,
+    ImagesDeleted: deleted.length === 0 ? null : shownRows(deleted, ids),
+    SpaceReclaimed: freed + blobs
+  }
+}
+
+/** Removes these names of an image; a container that uses it keeps the last one. */
+async function unlessUsed({ engine }: WineContext, tags: readonly string[]): Promise<Json[]> {
+  const removed: Json[] = []
+  try {
+    for (const tag of tags) removed.push(...objectsOf(await engine.json('DELETE', `/images/${encodeName(tag)}`)))
+  } catch (error) {
+    if (!(error instanceof EngineError)) throw error
+  }
+  return removed
+}
+
+async function layersSize({ engine }: WineContext): Promise<number> {
+  return numberOf(objectOf(await engine.json('GET', '/system/df')).LayersSize)
+}
+
+/** Removes what an image that is gone has brought, as far as no other needs it. */
+async function forget(context: WineContext, { inspect, windows }: FoundImage): Promise<void> {
+  await removeUnusedLayers(context)
+  const origin = windows.origin ?? windows.parent
+  if (origin === undefined || context.images.pulling > 0) return
+  const blobs = await context.images.blobs()
+  const needed = await neededBlobs(context, blobs)
+  const layers = (await manifestOf(blobs, origin.manifest))?.layers ?? []
+  const fixed = tagsOf(inspect).map(tag => splitReference(digestOfTag(tag) ?? '').digest ?? '')
+  for (const digest of [origin.id, origin.manifest, ...fixed, ...layers.map(layer => layer.digest)]) {
+    if (digest !== '' && !needed.has(digest)) await blobs.remove(digest)
+  }
+}
+
+/** Removes all that no image needs, such as a pull that was cut off has left. Gives the bytes of the blobs. */
+async function sweep(context: WineContext): Promise<number> {
+  await removeUnusedLayers(context)
+  if (context.images.pulling > 0) return 0
+  const blobs = await context.images.blobs()
+  return await blobs.sweep(await neededBlobs(context, blobs), YOUNG_MS)
+}
+
+async function neededBlobs(context: WineContext, blobs: BlobStore): Promise<Set<string>> {
+  const needed = new Set<string>()
+  for (const row of await listImages(context, true)) {
+    const image = windowsImageOf(stringsOf(row.Labels))
+    for (const tag of tagsOf(row)) needed.add(splitReference(digestOfTag(tag) ?? '').digest ?? '')
+    for (const origin of [image?.origin, image?.parent]) {
+      if (origin === undefined) continue
+      needed.add(origin.id)
+      needed.add(origin.manifest)
+      for (const { digest } of (await manifestOf(blobs, origin.manifest))?.layers ?? []) needed.add(digest)
+    }
+  }
+  return needed
+}
+
+async function manifestOf(blobs: BlobStore, digest: string): Promise<ImageManifest | undefined> {
+  if (!(await blobs.has(digest))) return undefined
+  const manifest = parseManifest('', await blobs.read(digest, MOST_MANIFEST))
+  return manifest.kind === 'image' ? manifest : undefined
+}
+
+/** An engine that knows of parents refuses to remove one that has children; the uppermost go first. */
+async function removeUnusedLayers(context: WineContext): Promise<void> {
+  const { engine, images } = context
+  const query = new URLSearchParams({ all: '1', filters: JSON.stringify({ label: [LAYER_LABEL] }) })
+  for (let removed = 1; removed > 0 && images.pulling === 0; ) {
+    removed = 0
+    for (const row of objectsOf(await engine.json('GET', joinTarget('', '/images/json', query)))) {
+      if ((stringsOf(row.Labels)[IMAGE_LABEL] ?? '') !== '' || tagsOf(row).length > 0) continue
+      removed += await engine.json('DELETE', `/images/${stringOf(row.Id)}`).then(
+        () => 1,
+        () => 0
+      )
+    }
+  }
+}

@@ -1,0 +1,42 @@
+import { createHash } from 'node:crypto'
+import { join } from 'node:path'
+import type { Engine } from '#docker/engine.ts'
+import { BlobStore } from '#image/registry/blob-store.ts'
+import { objectOf, stringOf } from './json.ts'
+
+/** What the gateway keeps of images beside what the engine has: their bytes as they came, and the work that is going on. */
+export class ImageStore {
+  /** For HTTP_PROXY and the like. */
+  readonly env: NodeJS.ProcessEnv
+  /** Layers that are being laid, by the mark that their image will have. */
+  readonly laying = new Map<string, Promise<unknown>>()
+  /** How many images are being pulled or loaded: until they have a name, nothing tells their layers from rubbish. */
+  pulling = 0
+  /** Containers that are being worked in. */
+  readonly working = new Set<string>()
+  readonly #folder: string
+  readonly #engine: Engine
+  #blobs: Promise<BlobStore> | undefined
+
+  /** `folder` is for all engines: each has its own below it, since nobody can tell what images an absent engine has. */
+  constructor(folder: string, engine: Engine, env: NodeJS.ProcessEnv) {
+    this.#folder = folder
+    this.#engine = engine
+    this.env = env
+  }
+
+  /** The blobs of the images of this engine. */
+  blobs(): Promise<BlobStore> {
+    this.#blobs ??= this.#open().catch(error => {
+      this.#blobs = undefined
+      throw error
+    })
+    return this.#blobs
+  }
+
+  async #open(): Promise<BlobStore> {
+    const id = stringOf(objectOf(await this.#engine.json('GET', '/info')).ID)
+    const name = createHash('sha256').update(id).digest('hex').slice(0, 16)
+    return new BlobStore(join(this.#folder, name))
+  }
+}
