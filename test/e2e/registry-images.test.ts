@@ -1,15 +1,20 @@
-import { readdirSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { parseReference } from '#image/registry/reference.ts'
 import { run } from '../support/command.ts'
 import { LOGIN, type RealRegistry, startRegistry } from '../support/docker-registry.ts'
+import { startFaultyRegistry } from '../support/faulty-registry.ts'
 import { layered, makeHive } from '../support/hive.ts'
 import { temporaryFolder } from '../support/installation-disc.ts'
 import { useMachine } from '../support/oriel.ts'
-import type { TestEntry } from '../support/tar.ts'
+import { makeTar, readTar, type TestEntry } from '../support/tar.ts'
 import {
   microsoftLayers,
   publish,
+  registryClient,
   type TestImage,
   type TestLayer,
   windowsImage,
@@ -189,6 +194,135 @@ test('a build on it pulls it, and keeps its history', async () => {
     [...layers.map(({ createdBy }) => createdBy), 'cmd /S /C #(nop)  CMD ["app"]'].reverse()
   )
   expect(history).not.toMatch(/oriel|drive_c/)
+}, 240_000)
+
+test('an image that was not changed is pushed with the bytes that it came with', async () => {
+  const copy = `${registry.host}/other/copy:2`
+  await windows.out(['tag', name, copy])
+  const said = await windows.out(['push', copy])
+  expect(said).toContain(`The push refers to repository [${registry.host}/other/copy]`)
+  expect(said).toMatch(/: Mounted from team\/app|: Pushed/)
+  expect(said).toContain(`2: digest: ${app.digest} size: ${app.manifest.length}`)
+  const client = registryClient(registry.host)
+  const fetched = await client.manifest(parseReference(copy))
+  await client.close()
+  expect(fetched.bytes.equals(app.manifest)).toBe(true)
+  expect((await windows.inspectImage(copy)).RepoDigests.sort()).toEqual(
+    ['other/copy', 'team/app'].map(repository => `${registry.host}/${repository}@${app.digest}`)
+  )
+  await windows.out(['rmi', copy])
+  expect(await windows.out(['push', copy]).catch(String)).toContain(
+    `An image does not exist locally with the tag: ${registry.host}/other/copy`
+  )
+})
+
+test('a registry that has not the base gets no image that nobody could run', async () => {
+  const bare = await startRegistry(join(folder, 'bare'), { password: true })
+  try {
+    const there = `${bare.host}/app:1`
+    await windows.out(['login', '-u', LOGIN.username, '--password-stdin', bare.host], { input: LOGIN.password })
+    await windows.out(['tag', name, there])
+    const { code, stderr } = await windows.docker(['push', there])
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/the base layer sha256:\S+ is not in app, .*Push an image with the same base/)
+    await windows.out(['rmi', there])
+  } finally {
+    await bare.stop()
+  }
+})
+
+test('docker save gives what docker load takes, here and on Windows', async () => {
+  const archive = join(folder, 'app.tar')
+  await windows.out(['save', '-o', archive, name])
+  const entries = await readTar(readFileSync(archive))
+  const text = (file: string) => JSON.parse(entries.find(entry => entry.name === file)?.data.toString() ?? '')
+  const [{ Config, RepoTags, Layers }] = text('manifest.json')
+  expect(RepoTags).toEqual([name])
+  expect(Config).toBe(`blobs/sha256/${app.id.slice(7)}`)
+  expect(Layers).toEqual(layers.map(({ descriptor }) => `blobs/sha256/${descriptor.digest.slice(7)}`))
+  expect(text('index.json').manifests[0].digest).toBe(app.digest)
+  for (const { descriptor, bytes } of layers.slice(2)) {
+    expect(entries.find(entry => entry.name.endsWith(descriptor.digest.slice(7)))?.data.equals(bytes)).toBe(true)
+  }
+  await windows.out(['rmi', '-f', name])
+  expect(await windows.out(['load', '-q', '-i', archive])).toBe(`Loaded image: ${name}`)
+  expect((await windows.inspectImage(name)).Id).toBe(app.id)
+  expect(await windows.out(['run', '--rm', name])).toBe('two\nsetx on Windows hello')
+  const again = join(folder, 'again.tar')
+  await windows.out(['save', '-o', again, name])
+  expect(readFileSync(again).equals(readFileSync(archive))).toBe(true)
+})
+
+test('what docker save wrote on a Windows host is loaded', async () => {
+  await windows.out(['rmi', '-f', name])
+  const folders = layers.map((_layer, at) => String(at).repeat(64))
+  const archive = await makeTar([
+    ...layers.flatMap(({ tar }, at) => [
+      { name: `${folders[at]}/`, type: 'directory' as const },
+      { name: `${folders[at]}/VERSION`, data: Buffer.from('1.0') },
+      { name: `${folders[at]}/layer.tar`, data: tar }
+    ]),
+    { name: `${app.id.slice(7)}.json`, data: app.config },
+    {
+      name: 'manifest.json',
+      data: Buffer.from(
+        JSON.stringify([
+          {
+            Config: `${app.id.slice(7)}.json`,
+            RepoTags: ['from/windows:1'],
+            Layers: folders.map(each => `${each}/layer.tar`)
+          }
+        ])
+      )
+    }
+  ])
+  expect(await windows.out(['load'], { input: gzipSync(archive) })).toContain('Loaded image: from/windows:1')
+  expect((await windows.inspectImage('from/windows:1')).Id).toBe(app.id)
+  expect(await windows.out(['run', '--rm', 'from/windows:1'])).toBe('two\nsetx on Windows hello')
+  await windows.out(['rmi', 'from/windows:1'])
+  for (const [bad, words] of [
+    [Buffer.from('no tar at all'), /archive is damaged|manifest.json/],
+    [archive.subarray(0, archive.length / 2), /archive is damaged/],
+    [
+      await makeTar([{ name: 'manifest.json', data: Buffer.from('[{"Config":"../../etc/passwd"}]') }]),
+      /has no .*etc\/passwd/
+    ]
+  ] as const) {
+    const { code, stdout, stderr } = await windows.docker(['load'], { input: bad })
+    expect([code, stdout + stderr]).toEqual([1, expect.stringMatching(words)])
+  }
+  await windows.out(['pull', '-q', name])
+})
+
+test('a registry that misbehaves gives a clear error, keeps nothing half, and the next pull goes on', async () => {
+  await windows.out(['rmi', '-f', name])
+  const big = await windowsLayer('COPY big', [file('big.bin', '', { data: randomBytes(3_000_000) })])
+  await publish(`${registry.host}/big:1`, windowsImage([...layers.slice(0, 2), big], VERSION, { Cmd: ['cmd'] }))
+  const faulty = await startFaultyRegistry(registry.host)
+  try {
+    const there = `${faulty.host}/big:1`
+    await windows.out(['login', '-u', LOGIN.username, '--password-stdin', faulty.host], { input: LOGIN.password })
+    for (const [fault, words] of [
+      ['html', /text\/html.*answered with a web page/],
+      ['later', /toomanyrequests|too many requests/],
+      ['lie', /filesystem layer verification failed for digest/],
+      ['cut', /unexpected EOF|closed|ECONNRESET|reset/]
+    ] as const) {
+      faulty.fault = fault
+      const { code, stderr } = await windows.docker(['pull', there], { timeoutMs: 60_000 })
+      expect([fault, code, stderr]).toEqual([fault, 1, expect.stringMatching(words)])
+      expect((await windows.docker(['image', 'inspect', there])).code).toBe(1)
+    }
+    faulty.fault = undefined
+    faulty.ranges.length = 0
+    await windows.out(['pull', there])
+    expect(faulty.ranges.join()).toMatch(/^bytes=[1-9]\d*-$/)
+    expect(await windows.out(['run', '--rm', there, 'cmd', '/c', 'if exist C:\\big.bin echo whole'])).toBe('whole')
+    await windows.out(['rmi', there])
+  } finally {
+    await faulty.stop()
+  }
+  await windows.out(['pull', '-q', name])
 }, 240_000)
 
 test('what is removed leaves nothing behind', async () => {

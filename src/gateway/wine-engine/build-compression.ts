@@ -12,38 +12,38 @@ const TOOLS: { magic: string; tool: string }[] = [
 ]
 
 /** The bytes of an archive, unpacked when they begin like gzip, bzip2, xz or zstd. */
-export async function decompressed(source: Readable): Promise<Readable> {
+export async function decompressed(source: Readable, what = 'build context'): Promise<Readable> {
   const first = await peek(source, 6)
   const hex = first.toString('hex')
-  if (hex.startsWith('1f8b')) return flow(source, createGunzip())
+  if (hex.startsWith('1f8b')) return flow(source, createGunzip(), what)
   const tool = TOOLS.find(({ magic }) => hex.startsWith(magic))?.tool
-  return tool === undefined ? source : await throughTool(source, tool)
+  return tool === undefined ? source : await throughTool(source, tool, what)
 }
 
 /**
  * Moves a stream into another, which fails with it. The source is only let go when the target fails: a request that is
  * destroyed takes the connection for its answer along.
  */
-export function flow<Target extends Writable>(source: Readable, target: Target): Target {
+export function flow<Target extends Writable>(source: Readable, target: Target, what = 'build context'): Target {
   source.once('error', error => target.destroy(error))
   source.once('close', () => {
-    if (!source.readableEnded) target.destroy(new Error('the client went away before the build context was complete'))
+    if (!source.readableEnded) target.destroy(new Error(`the client went away before the ${what} was complete`))
   })
   target.once('close', () => source.unpipe(target))
   return source.pipe(target)
 }
 
-async function throughTool(source: Readable, tool: string): Promise<Readable> {
+async function throughTool(source: Readable, tool: string, what: string): Promise<Readable> {
   const child = spawn(tool, ['-d', '-c', '-q'], { stdio: ['pipe', 'pipe', 'ignore'] })
   try {
     await once(child, 'spawn')
   } catch {
-    throw new Refusal(`the build context is compressed with ${tool}, which is not installed on this host`, 400)
+    throw new Refusal(`the ${what} is compressed with ${tool}, which is not installed on this host`, 400)
   }
   // A damaged archive ends the program before it has read everything; its exit status tells.
   child.stdin.on('error', () => {})
   child.once('exit', code => {
-    if (code !== 0) child.stdout.destroy(new Refusal(`the build context is damaged: ${tool} ended with ${code}`, 400))
+    if (code !== 0) child.stdout.destroy(new Refusal(`the ${what} is damaged: ${tool} ended with ${code}`, 400))
   })
   child.stdout.once('close', () => child.kill())
   source.once('close', () => {

@@ -14,9 +14,12 @@ import { eventRoutes } from './events.ts'
 import { type EngineFacts, engineFacts } from './facts.ts'
 import { ImageStore } from './image-store.ts'
 import { imageRoutes } from './images.ts'
+import { loadRoutes } from './load.ts'
 import { networkRoutes } from './networks.ts'
 import { pullRoutes } from './pull.ts'
+import { pushRoutes } from './push.ts'
 import { refusedRoutes } from './refused.ts'
+import { saveRoutes } from './save.ts'
 import { systemRoutes } from './system.ts'
 import { checkVersion } from './version.ts'
 import { volumeRoutes } from './volumes.ts'
@@ -63,6 +66,9 @@ export function wineRoutes(context: WineContext): Route[] {
     ...systemRoutes(context),
     ...refusedRoutes(),
     ...pullRoutes(context),
+    ...pushRoutes(context),
+    ...saveRoutes(context),
+    ...loadRoutes(context),
     ...imageRoutes(context),
     ...buildRoutes(context),
     ...containerRoutes(context),

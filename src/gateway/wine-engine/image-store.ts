@@ -1,8 +1,13 @@
 import { createHash } from 'node:crypto'
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Engine } from '#docker/engine.ts'
 import { BlobStore } from '#image/registry/blob-store.ts'
+import { makeFolder } from '#lib/atomic-file.ts'
 import { objectOf, stringOf } from './json.ts'
+
+/** Nobody reads an archive for so long. */
+const LEFT_MS = 24 * 60 * 60_000
 
 /** What the gateway keeps of images beside what the engine has: their bytes as they came, and the work that is going on. */
 export class ImageStore {
@@ -25,6 +30,17 @@ export class ImageStore {
     this.env = env
   }
 
+  /** A new folder for what is being read from an archive. What an agent that was killed has left there goes. */
+  async workFolder(): Promise<string> {
+    const work = join(await this.#place(), 'work')
+    await makeFolder(work)
+    for (const name of await readdir(work)) {
+      const { mtimeMs } = await stat(join(work, name))
+      if (Date.now() - mtimeMs > LEFT_MS) await rm(join(work, name), { recursive: true, force: true })
+    }
+    return await mkdtemp(join(work, 'archive-'))
+  }
+
   /** The blobs of the images of this engine. */
   blobs(): Promise<BlobStore> {
     this.#blobs ??= this.#open().catch(error => {
@@ -35,8 +51,12 @@ export class ImageStore {
   }
 
   async #open(): Promise<BlobStore> {
+    return new BlobStore(await this.#place())
+  }
+
+  async #place(): Promise<string> {
     const id = stringOf(objectOf(await this.#engine.json('GET', '/info')).ID)
     const name = createHash('sha256').update(id).digest('hex').slice(0, 16)
-    return new BlobStore(join(this.#folder, name))
+    return join(this.#folder, name)
   }
 }

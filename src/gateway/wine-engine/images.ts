@@ -4,7 +4,7 @@ import { joinTarget, type Route, type RouteMatch } from '#gateway/routes.ts'
 import { baseImage, splitReference } from '#image/bases.ts'
 import { parseReference } from '#image/registry/reference.ts'
 import { IMAGE_LABEL } from '#image/windows-config.ts'
-import { answerJson, refuse } from './answer.ts'
+import { answerJson } from './answer.ts'
 import type { WineContext } from './context.ts'
 import { digestTag } from './digest-tag.ts'
 import { registryDistribution } from './distribution.ts'
@@ -31,10 +31,6 @@ export function imageRoutes(context: WineContext): Route[] {
       template: '/distribution/{name}/json',
       action: match => answerJson(() => distribution(context, match))
     },
-    { method: 'GET', template: '/images/get', action: () => notYet('save Windows images') },
-    { method: 'GET', template: '/images/{name}/get', action: () => notYet('save Windows images') },
-    { method: 'POST', template: '/images/load', action: () => notYet('load Windows images') },
-    { method: 'POST', template: '/images/{name}/push', action: () => notYet('push Windows images') },
     { method: 'DELETE', template: '/images/{name}', action: match => answerJson(() => removeImage(context, match)) }
   ]
 }
@@ -114,8 +110,4 @@ async function distribution(context: WineContext, { head, params }: RouteMatch):
     },
     Platforms: [{ architecture: 'amd64', os: 'windows', 'os.version': base.release.osVersion }]
   }
-}
-
-function notYet(what: string): Handling {
-  return refuse(new Refusal(`this version of the wine driver cannot ${what}`, 501))
 }

@@ -1,0 +1,101 @@
+import type { Handling } from '#gateway/proxy/handling.ts'
+import type { Route, RouteMatch } from '#gateway/routes.ts'
+import { splitReference } from '#image/bases.ts'
+import type { RegistryAuth } from '#image/registry/auth.ts'
+import { type PushedImage, pushImage } from '#image/registry/push.ts'
+import { familiarName, familiarString, type ImageReference, parseReference } from '#image/registry/reference.ts'
+import type { WineContext } from './context.ts'
+import { digestTag } from './digest-tag.ts'
+import { stringOf } from './json.ts'
+import { type ImageBytes, originalBytes } from './original-bytes.ts'
+import { nameImage, tagsOf } from './original-image.ts'
+import { ProgressLines } from './progress-lines.ts'
+import { Refusal } from './refusal.ts'
+import { authOf, withRegistry } from './registry-access.ts'
+import { type FoundImage, isHidden, listImages, lookUpImage } from './windows-images.ts'
+
+/** `docker push`: an image of a registry goes out with the bytes that it came as. */
+export function pushRoutes(context: WineContext): Route[] {
+  return [{ method: 'POST', template: '/images/{name}/push', action: match => push(context, match) }]
+}
+
+function push(context: WineContext, { head, params, query }: RouteMatch): Handling {
+  return {
+    kind: 'handle',
+    async handler(request, response) {
+      request.resume()
+      const lines = new ProgressLines(response)
+      try {
+        const references = await referencesOf(context, params.name ?? '', query.get('tag') ?? '')
+        for (const reference of references) await pushOne(context, reference, authOf(head), lines)
+        lines.end()
+      } catch (error) {
+        lines.fail(error)
+      }
+    }
+  }
+}
+
+/** What is to be pushed: one tag, or without one all of the repository's. */
+async function referencesOf(context: WineContext, name: string, tag: string): Promise<ImageReference[]> {
+  if (tag !== '') return [parseReference(`${name}:${tag}`)]
+  const reference = parseReference(name)
+  if (reference.digest !== undefined) throw new Refusal('cannot push a digest reference')
+  if (reference.tag !== undefined) return [reference]
+  const repository = familiarName(reference)
+  const tags = (await listImages(context)).flatMap(tagsOf).filter(each => !isHidden(each))
+  const own = tags.filter(each => splitReference(each).repository === repository)
+  if (own.length === 0) throw new Refusal(`An image does not exist locally with the tag: ${repository}`, 404)
+  return own.map(parseReference)
+}
+
+async function pushOne(
+  context: WineContext,
+  reference: ImageReference,
+  auth: RegistryAuth | undefined,
+  lines: ProgressLines
+): Promise<void> {
+  const found = await lookUpImage(context, familiarString(reference))
+  if (found === undefined || found === 'linux') {
+    throw new Refusal(`An image does not exist locally with the tag: ${familiarName(reference)}`, 404)
+  }
+  const bytes = await bytesOf(context, found)
+  const { signal } = lines
+  const pushed = await withRegistry(context, reference, auth, signal, client =>
+    pushImage(reference, client, pushedImage(bytes, mountableFrom(found, reference)), { progress: lines.event, signal })
+  )
+  lines.send({ progressDetail: {}, aux: { Tag: pushed.tag, Digest: pushed.digest, Size: pushed.size } })
+  const fixed = digestTag(`${familiarName(reference)}@${pushed.digest}`)
+  if (fixed !== undefined) await nameImage(context, stringOf(found.inspect.Id), [fixed])
+}
+
+/** An image as the bytes that it goes out as. A Refusal for one that has none. */
+export async function bytesOf(context: WineContext, { windows }: FoundImage): Promise<ImageBytes> {
+  if (windows.origin !== undefined) return await originalBytes(await context.images.blobs(), windows.origin)
+  throw new Refusal(
+    'this version of the wine driver can push and save the images that were pulled or loaded, and not those built or committed here',
+    501
+  )
+}
+
+/** Another repository of the same registry that has the image, so that the registry can take the layers from there. */
+function mountableFrom({ inspect }: FoundImage, { registry, repository }: ImageReference): string | undefined {
+  for (const tag of tagsOf(inspect)) {
+    const other = parseReference(tag)
+    if (other.registry === registry && other.repository !== repository) return other.repository
+  }
+  return undefined
+}
+
+function pushedImage(image: ImageBytes, mountFrom: string | undefined): PushedImage {
+  const more = mountFrom === undefined ? {} : { mountFrom }
+  return {
+    mediaType: image.manifest.mediaType,
+    manifest: image.manifestBytes,
+    config: { descriptor: image.manifest.config, bytes: image.configBytes },
+    layers: [
+      ...image.base.map((descriptor, at) => ({ descriptor, diffId: image.baseDiffIds[at] ?? '', ...more })),
+      ...image.own.map(({ descriptor, diffId, open }) => ({ descriptor, diffId, open, ...more }))
+    ]
+  }
+}
