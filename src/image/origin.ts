@@ -11,6 +11,11 @@ export function releaseFor(osVersion: string): WindowsRelease {
   return fallback
 }
 
+/** The build of a release: 20348 for `ltsc2022`. */
+export function releaseBuild(release: string): number | undefined {
+  return releaseOfTag(release)?.build
+}
+
 /** Which images of an index there is a Wine base for: none that is newer than all, and those of the default before others. */
 export function playableBuilds(): { maxBuild: number; preferBuild: number } {
   const maxBuild = Math.max(...RELEASES.map(({ build }) => build))

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { readdirSync, readFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { gzipSync } from 'node:zlib'
+import { buffer } from 'node:stream/consumers'
+import { gunzipSync, gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { parseReference } from '#image/registry/reference.ts'
 import { run } from '../support/command.ts'
@@ -22,10 +23,18 @@ import {
 } from '../support/windows-image.ts'
 
 const VERSION = '10.0.20348.2700'
-const windows = useMachine('registry-images')
 const { path: folder, remove } = temporaryFolder()
 
 let registry: RealRegistry
+/** In the place of Microsoft's. */
+let microsofts: RealRegistry
+beforeAll(async () => {
+  microsofts = await startRegistry(join(folder, 'microsofts'))
+  // Before the machine is there: its agent gets its environment from the command.
+  Object.assign(windows.home.env, { ORIEL_BASE_REGISTRY: microsofts.host })
+})
+const windows = useMachine('registry-images')
+
 let layers: TestLayer[] = []
 let app: TestImage
 let name = ''
@@ -75,10 +84,14 @@ beforeAll(async () => {
   })
   name = `${registry.host}/team/app:1`
   await publish(name, app)
+  const base = windowsImage(layers.slice(0, 2), VERSION, { Cmd: ['c:\\windows\\system32\\cmd.exe'] })
+  await publish(`${microsofts.host}/windows/servercore:ltsc2022`, base)
+  // A registry that people push to has the base from one who pushed from Windows.
+  await publish(`${registry.host}/built/app:base`, base)
 })
 
 afterAll(async () => {
-  await registry?.stop()
+  await Promise.all([registry?.stop(), microsofts?.stop()])
   remove()
 })
 
@@ -294,6 +307,98 @@ test('what docker save wrote on a Windows host is loaded', async () => {
   await windows.out(['pull', '-q', name])
 })
 
+async function build(tag: string, dockerfile: string): Promise<void> {
+  const context = mkdtempSync(join(folder, 'build-'))
+  writeFileSync(join(context, 'Dockerfile'), dockerfile)
+  writeFileSync(join(context, 'main.c'), 'source\r\n')
+  await windows.out(['build', '-t', tag, context])
+}
+
+interface WindowsManifest {
+  config: { digest: string; size: number }
+  layers: { mediaType: string; digest: string; size: number }[]
+}
+
+async function fetched(reference: string) {
+  const parsed = parseReference(reference)
+  const client = registryClient(registry.host)
+  const manifest = JSON.parse(String((await client.manifest(parsed)).bytes)) as WindowsManifest
+  const read = async (digest: string, size: number) => buffer(await client.blob(parsed.repository, { digest, size }))
+  const config = JSON.parse(String(await read(manifest.config.digest, manifest.config.size)))
+  const tars = await Promise.all(
+    manifest.layers.slice(2).map(async ({ digest, size }) => readTar(gunzipSync(await read(digest, size))))
+  )
+  await client.close()
+  return { manifest, config, tars }
+}
+
+test('what was built here is pushed as a Windows image on the real base', async () => {
+  const tag = `${registry.host}/built/app:1`
+  await build(
+    tag,
+    'FROM windowsservercore\nWORKDIR C:\\Built\nCOPY main.c .\nENV A=b\nRUN echo ran>ran.txt\nCMD type ran.txt\n'
+  )
+  await windows.out(['push', tag])
+  const { manifest, config, tars } = await fetched(tag)
+  expect(manifest.layers.slice(0, 2)).toEqual(layers.slice(0, 2).map(({ descriptor }) => descriptor))
+  expect(config).toMatchObject({ os: 'windows', architecture: 'amd64', 'os.version': VERSION })
+  expect(config.rootfs.diff_ids.slice(0, 2)).toEqual(layers.slice(0, 2).map(({ diffId }) => diffId))
+  expect(config.rootfs.diff_ids).toHaveLength(manifest.layers.length)
+  expect(config.config).toMatchObject({ WorkingDir: 'C:\\Built', Env: ['A=b'], Cmd: ['cmd /S /C type ran.txt'] })
+  expect(config.history.filter((step: { empty_layer?: boolean }) => !step.empty_layer)).toHaveLength(
+    manifest.layers.length
+  )
+  const names = tars.map(tar =>
+    tar.map(entry => entry.name.replace(/\/$/, '')).filter(path => !/^(Files|Hives)$/.test(path))
+  )
+  expect(names.flat().sort()).toEqual(
+    expect.arrayContaining(['Files/Built', 'Files/Built/main.c', 'Files/Built/ran.txt'])
+  )
+  expect(names.flat().filter(path => !path.startsWith('Files/Built'))).toEqual([])
+  expect(JSON.stringify(config)).not.toMatch(/oriel|drive_c|wine/i)
+  const pushedAgain = await windows.out(['push', tag])
+  expect(pushedAgain).not.toMatch(/: Pushed/)
+  await windows.out(['rmi', tag])
+  await windows.out(['pull', tag])
+  expect((await windows.inspectImage(tag)).Id).toBe(manifest.config.digest)
+  expect(await windows.out(['run', '--rm', tag])).toBe('ran')
+  await windows.out(['rmi', tag])
+}, 240_000)
+
+test('what was built on a pulled image, and what was committed, goes out too', async () => {
+  const tag = `${registry.host}/team/app:built`
+  await build(tag, `FROM ${name}\nCOPY main.c C:/APP/\nRUN del one.txt\n`)
+  await windows.out(['push', tag])
+  const { manifest, tars } = await fetched(tag)
+  expect(manifest.layers.slice(0, 4)).toEqual(layers.map(({ descriptor }) => descriptor))
+  expect(
+    tars
+      .slice(2)
+      .flat()
+      .map(entry => entry.name)
+  ).toEqual(expect.arrayContaining(['Files/App/main.c', expect.stringMatching(/^Files\/App\/\.wh\.one\.txt$/i)]))
+  await windows.out(['create', '--name', 'changed', tag, 'cmd', '/c', 'echo more>C:\\app\\more.txt'])
+  await windows.out(['start', '-a', 'changed'])
+  await windows.out(['commit', 'changed', `${registry.host}/team/app:committed`])
+  await windows.out(['rm', 'changed'])
+  await windows.out(['save', '-o', join(folder, 'committed.tar'), `${registry.host}/team/app:committed`])
+  await windows.out(['rmi', `${registry.host}/team/app:committed`, tag])
+  await windows.out(['load', '-i', join(folder, 'committed.tar')])
+  const committed = `${registry.host}/team/app:committed`
+  expect(await windows.out(['run', '--rm', committed, 'cmd', '/c', 'type more.txt & type main.c'])).toBe('more\nsource')
+  await windows.out(['rmi', committed])
+}, 240_000)
+
+test('a registry change of a RUN is not lost without a word', async () => {
+  const tag = `${registry.host}/built/app:setx`
+  await build(tag, 'FROM windowsservercore\nRUN setx /M LOST yes\n')
+  const { code, stderr } = await windows.docker(['push', tag])
+  expect(code).toBe(1)
+  expect(stderr).toMatch(/RUN of this image changed the registry.*Session Manager\\Environment \(LOST\).*--driver qemu/)
+  expect((await windows.docker(['push', 'windowsservercore'])).stderr).toMatch(/Wine base under a name of Microsoft's/)
+  await windows.out(['rmi', tag])
+}, 120_000)
+
 test('a registry that misbehaves gives a clear error, keeps nothing half, and the next pull goes on', async () => {
   await windows.out(['rmi', '-f', name])
   const big = await windowsLayer('COPY big', [file('big.bin', '', { data: randomBytes(3_000_000) })])
@@ -306,7 +411,7 @@ test('a registry that misbehaves gives a clear error, keeps nothing half, and th
       ['html', /text\/html.*answered with a web page/],
       ['later', /toomanyrequests|too many requests/],
       ['lie', /filesystem layer verification failed for digest/],
-      ['cut', /unexpected EOF|closed|ECONNRESET|reset/]
+      ['cut', /unexpected EOF|the connection was cut/]
     ] as const) {
       faulty.fault = fault
       const { code, stderr } = await windows.docker(['pull', there], { timeoutMs: 60_000 })

@@ -148,15 +148,20 @@ async function layersSize({ engine }: WineContext): Promise<number> {
 /** Removes what an image that is gone has brought, as far as no other needs it. */
 async function forget(context: WineContext, { inspect, windows }: FoundImage): Promise<void> {
   await removeUnusedLayers(context)
-  const origin = windows.origin ?? windows.parent
-  if (origin === undefined || context.images.pulling > 0) return
+  if (context.images.pulling > 0) return
+  const id = stringOf(inspect.Id)
+  const origins = [windows.origin, windows.parent, await context.images.builtAs(id)].filter(each => each !== undefined)
+  await context.images.setBuiltAs(id, undefined)
+  if (origins.length === 0) return
   const blobs = await context.images.blobs()
   const needed = await neededBlobs(context, blobs)
-  const layers = (await manifestOf(blobs, origin.manifest))?.layers ?? []
   const fixed = tagsOf(inspect).map(tag => splitReference(digestOfTag(tag) ?? '').digest ?? '')
-  for (const digest of [origin.id, origin.manifest, ...fixed, ...layers.map(layer => layer.digest)]) {
-    if (digest !== '' && !needed.has(digest)) await blobs.remove(digest)
+  const gone = new Set(fixed)
+  for (const { id: config, manifest } of origins) {
+    const layers = (await manifestOf(blobs, manifest))?.layers ?? []
+    for (const digest of [config, manifest, ...layers.map(layer => layer.digest)]) gone.add(digest)
   }
+  for (const digest of gone) if (digest !== '' && !needed.has(digest)) await blobs.remove(digest)
 }
 
 /** Removes all that no image needs, such as a pull that was cut off has left. Gives the bytes of the blobs. */
@@ -172,7 +177,8 @@ async function neededBlobs(context: WineContext, blobs: BlobStore): Promise<Set<
   for (const row of await listImages(context, true)) {
     const image = windowsImageOf(stringsOf(row.Labels))
     for (const tag of tagsOf(row)) needed.add(splitReference(digestOfTag(tag) ?? '').digest ?? '')
-    for (const origin of [image?.origin, image?.parent]) {
+    const built = image?.origin === undefined ? await context.images.builtAs(stringOf(row.Id)) : undefined
+    for (const origin of [image?.origin, image?.parent, built]) {
       if (origin === undefined) continue
       needed.add(origin.id)
       needed.add(origin.manifest)

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto'
-import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import type { Engine } from '#docker/engine.ts'
 import { BlobStore } from '#image/registry/blob-store.ts'
-import { makeFolder } from '#lib/atomic-file.ts'
+import type { ImageOrigin } from '#image/windows-config.ts'
+import { makeFolder, writeFileAtomic } from '#lib/atomic-file.ts'
 import { objectOf, stringOf } from './json.ts'
 
 /** Nobody reads an archive for so long. */
@@ -39,6 +40,30 @@ export class ImageStore {
       if (Date.now() - mtimeMs > LEFT_MS) await rm(join(work, name), { recursive: true, force: true })
     }
     return await mkdtemp(join(work, 'archive-'))
+  }
+
+  /** What an image that was built here is as a Windows image, once that has been made. */
+  async builtAs(engineId: string): Promise<ImageOrigin | undefined> {
+    try {
+      return JSON.parse(await readFile(await this.#builtFile(engineId), 'utf8')) as ImageOrigin
+    } catch (error) {
+      if (error instanceof SyntaxError || (error instanceof Error && 'code' in error && error.code === 'ENOENT')) {
+        return undefined
+      }
+      throw error
+    }
+  }
+
+  /** An image of the engine never changes; undefined for one that is gone. */
+  async setBuiltAs(engineId: string, origin: ImageOrigin | undefined): Promise<void> {
+    const file = await this.#builtFile(engineId)
+    if (origin === undefined) return await rm(file, { force: true })
+    await makeFolder(dirname(file))
+    await writeFileAtomic(file, JSON.stringify(origin))
+  }
+
+  async #builtFile(engineId: string): Promise<string> {
+    return join(await this.#place(), 'built', `${engineId.replace(/\W/g, '-')}.json`)
   }
 
   /** The blobs of the images of this engine. */

@@ -84,7 +84,8 @@ function markOf(below: LaidLayers, { diffId }: LayerToLay): string {
   return createHash('sha256').update(`${below.mark} ${diffId}`).digest('hex')
 }
 
-async function findLaid({ engine }: WineContext, mark: string): Promise<LaidLayers | undefined> {
+/** The laid layers with this mark, if the engine has them. */
+export async function findLaid({ engine }: WineContext, mark: string): Promise<LaidLayers | undefined> {
   const filters = JSON.stringify({ label: [`${LAYER_LABEL}=${mark}`] })
   const query = new URLSearchParams({ all: '1', filters })
   const rows = objectsOf(await engine.json('GET', joinTarget('', '/images/json', query)))

@@ -4,17 +4,18 @@ import { splitReference } from '#image/bases.ts'
 import type { RegistryAuth } from '#image/registry/auth.ts'
 import { type PushedImage, pushImage } from '#image/registry/push.ts'
 import { familiarName, familiarString, type ImageReference, parseReference } from '#image/registry/reference.ts'
+import { builtOrigin } from './built-image.ts'
 import type { WineContext } from './context.ts'
 import { digestTag } from './digest-tag.ts'
 import { stringOf } from './json.ts'
 import { type ImageBytes, originalBytes } from './original-bytes.ts'
-import { nameImage, tagsOf } from './original-image.ts'
+import { nameImage, originOf, tagsOf } from './original-image.ts'
 import { ProgressLines } from './progress-lines.ts'
 import { Refusal } from './refusal.ts'
 import { authOf, withRegistry } from './registry-access.ts'
 import { type FoundImage, isHidden, listImages, lookUpImage } from './windows-images.ts'
 
-/** `docker push`: an image of a registry goes out with the bytes that it came as. */
+/** `docker push`: an image of a registry goes out with the bytes that it came as, one built here as a Windows image. */
 export function pushRoutes(context: WineContext): Route[] {
   return [{ method: 'POST', template: '/images/{name}/push', action: match => push(context, match) }]
 }
@@ -59,10 +60,11 @@ async function pushOne(
   if (found === undefined || found === 'linux') {
     throw new Refusal(`An image does not exist locally with the tag: ${familiarName(reference)}`, 404)
   }
-  const bytes = await bytesOf(context, found)
   const { signal } = lines
+  const bytes = await bytesOf(context, found, signal)
+  const mountFrom = await mountableFrom(context, found, reference)
   const pushed = await withRegistry(context, reference, auth, signal, client =>
-    pushImage(reference, client, pushedImage(bytes, mountableFrom(found, reference)), { progress: lines.event, signal })
+    pushImage(reference, client, pushedImage(bytes, mountFrom), { progress: lines.event, signal })
   )
   lines.send({ progressDetail: {}, aux: { Tag: pushed.tag, Digest: pushed.digest, Size: pushed.size } })
   const fixed = digestTag(`${familiarName(reference)}@${pushed.digest}`)
@@ -70,17 +72,25 @@ async function pushOne(
 }
 
 /** An image as the bytes that it goes out as. A Refusal for one that has none. */
-export async function bytesOf(context: WineContext, { windows }: FoundImage): Promise<ImageBytes> {
-  if (windows.origin !== undefined) return await originalBytes(await context.images.blobs(), windows.origin)
-  throw new Refusal(
-    'this version of the wine driver can push and save the images that were pulled or loaded, and not those built or committed here',
-    501
-  )
+export async function bytesOf(context: WineContext, found: FoundImage, signal: AbortSignal): Promise<ImageBytes> {
+  const { origin, parent, history } = found.windows
+  if (origin === undefined && parent === undefined && history.length === 0) {
+    throw new Refusal(
+      "this is the Wine base under a name of Microsoft's, whose own image was never here: push or save what is built on it"
+    )
+  }
+  return await originalBytes(await context.images.blobs(), origin ?? (await builtOrigin(context, found, signal)))
 }
 
-/** Another repository of the same registry that has the image, so that the registry can take the layers from there. */
-function mountableFrom({ inspect }: FoundImage, { registry, repository }: ImageReference): string | undefined {
-  for (const tag of tagsOf(inspect)) {
+/** Another repository of the same registry that has the image, or the one that it was built on, so that the registry can take the layers from there. */
+async function mountableFrom(
+  context: WineContext,
+  { inspect, windows }: FoundImage,
+  { registry, repository }: ImageReference
+): Promise<string | undefined> {
+  const id = windows.parent?.id
+  const parents = id === undefined ? [] : (await listImages(context, true)).filter(row => originOf(row)?.id === id)
+  for (const tag of [inspect, ...parents].flatMap(tagsOf)) {
     const other = parseReference(tag)
     if (other.registry === registry && other.repository !== repository) return other.repository
   }

@@ -33,7 +33,9 @@ function save(context: WineContext, names: readonly string[]): Handling {
   return {
     kind: 'handle',
     async handler(_request, response) {
-      const images = await savedImages(context, names)
+      const gone = new AbortController()
+      response.once('close', () => gone.abort())
+      const images = await savedImages(context, names, gone.signal)
       response.writeHead(200, { 'Content-Type': 'application/x-tar' })
       await pipeline(Readable.from(archiveOf(images)), response)
     }
@@ -41,7 +43,7 @@ function save(context: WineContext, names: readonly string[]): Handling {
 }
 
 /** The images of these names, each once with all of its names among them. A name without a tag is all of its tags. */
-async function savedImages(context: WineContext, names: readonly string[]): Promise<SavedImage[]> {
+async function savedImages(context: WineContext, names: readonly string[], signal: AbortSignal): Promise<SavedImage[]> {
   const all = (await listImages(context)).flatMap(tagsOf).filter(tag => !isHidden(tag))
   const images = new Map<string, SavedImage>()
   for (const name of names) {
@@ -50,7 +52,7 @@ async function savedImages(context: WineContext, names: readonly string[]): Prom
     for (const each of tag === undefined && digest === undefined && own.length > 0 ? own : [name]) {
       const found = await findImage(context, each)
       const id = stringOf(found.inspect.Id)
-      const image = images.get(id) ?? { bytes: await bytesOf(context, found), tags: [] }
+      const image = images.get(id) ?? { bytes: await bytesOf(context, found, signal), tags: [] }
       images.set(id, image)
       if (all.includes(each) && !image.tags.includes(each)) image.tags.push(each)
     }

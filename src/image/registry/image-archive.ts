@@ -39,7 +39,7 @@ const PLAIN_LAYER = 'application/vnd.docker.image.rootfs.diff.tar'
 const MOST_IMAGES = 1000
 
 /** The files of an archive, by the names that they have there. */
-type Files = Map<string, string>
+export type Files = Map<string, string>
 
 /** What either form of archive says of an image. */
 interface Listed {
@@ -65,15 +65,15 @@ export async function readImageArchive(
   store: BlobStore,
   signal: AbortSignal
 ): Promise<ArchiveImage[]> {
-  const files = await unpack(stream, folder, signal)
+  const files = await unpackArchive(stream, folder, signal)
   const listed = files.has('manifest.json') ? await dockerImages(files) : await layoutImages(files)
   const images: ArchiveImage[] = []
   for (const image of listed) images.push(await keep(image, files, folder, store))
   return images
 }
 
-/** Files get numbers for names, so that no name of an archive is ever a path here. */
-async function unpack(stream: Readable, folder: string, signal: AbortSignal): Promise<Files> {
+/** The files of a tar, written into a folder. They get numbers for names, so that no name of an archive is ever a path here. */
+export async function unpackArchive(stream: Readable, folder: string, signal: AbortSignal): Promise<Files> {
   const files: Files = new Map()
   const links = new Map<string, string>()
   const reader = extract()

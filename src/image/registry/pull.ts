@@ -91,6 +91,26 @@ export async function fetchImage(
   }
 }
 
+/**
+ * Fetches what a registry says of an image, and none of its layers: for Microsoft's bases, which images are pushed on. Its
+ * manifest and config are in the store then.
+ */
+export async function fetchImageFacts(
+  reference: ImageReference,
+  client: RegistryClient,
+  store: BlobStore,
+  options: FetchOptions
+): Promise<{ manifest: ImageManifest; config: ImageConfig }> {
+  const top = await client.manifest(reference, { signal: options.signal })
+  const { fetched, manifest } = await imageOf(reference, top, client, options)
+  const bytes = await fetchConfig(reference.repository, manifest.config, client, store, options.signal)
+  const config = parseConfig(bytes)
+  checkWindows(config, options.maxBuild)
+  await keep(store, { digest: manifest.config.digest, bytes })
+  await keep(store, fetched)
+  return { manifest, config }
+}
+
 async function keep(store: BlobStore, { digest, bytes }: { digest: string; bytes: Buffer }): Promise<void> {
   const source = async (from: number) => Readable.from([bytes.subarray(from)], { objectMode: false })
   await store.put({ digest, size: bytes.length }, source)
