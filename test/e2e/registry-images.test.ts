@@ -430,6 +430,20 @@ test('a registry that misbehaves gives a clear error, keeps nothing half, and th
   await windows.out(['pull', '-q', name])
 }, 240_000)
 
+test('an image with nothing but a digest is dangling, and prune takes it with all it brought', async () => {
+  const other = windowsImage(layers.slice(0, 3), VERSION, { Cmd: ['cmd', '/c', 'type C:\\app\\gone.txt'] })
+  await publish(`${registry.host}/team/other:1`, other)
+  const fixed = `${registry.host}/team/other@${other.digest}`
+  await windows.out(['pull', fixed])
+  expect(await windows.out(['run', '--rm', fixed])).toBe('gone')
+  expect(await windows.out(['images', '-q', '--no-trunc', '--filter', 'dangling=true'])).toContain(other.id)
+  const said = await windows.out(['image', 'prune', '-f'])
+  expect(said).toContain(`untagged: ${fixed}`)
+  expect(said).toContain(`deleted: ${other.id}`)
+  expect((await windows.docker(['image', 'inspect', fixed])).code).toBe(1)
+  expect((await windows.inspectImage(name)).Id).toBe(app.id)
+})
+
 test('what is removed leaves nothing behind', async () => {
   await windows.out(['rmi', 'mine:built'])
   const said = (await windows.out(['rmi', name])).split('\n')

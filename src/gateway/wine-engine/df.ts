@@ -1,11 +1,11 @@
 import { joinTarget, type Route, type RouteMatch } from '#gateway/routes.ts'
-import { windowsImageOf } from '#image/windows-config.ts'
+import { LABEL_PREFIX, windowsImageOf } from '#image/windows-config.ts'
 import { answerJson } from './answer.ts'
 import type { WineContext } from './context.ts'
 import { windowsSummary } from './image-views.ts'
-import { type Json, numberOf, objectOf, objectsOf, stringsOf } from './json.ts'
+import { type Json, numberOf, objectOf, objectsOf, stringOf, stringsOf } from './json.ts'
 import { windowsRow } from './list.ts'
-import { isOwn } from './ownership.ts'
+import { getIfThere, isOwn } from './ownership.ts'
 import { recordOf } from './record.ts'
 import { windowsVolume } from './volumes.ts'
 
@@ -14,12 +14,41 @@ export function dfRoutes(context: WineContext): Route[] {
   return [{ method: 'GET', template: '/system/df', action: match => answerJson(() => usage(context, match)) }]
 }
 
-async function usage({ engine, machine }: WineContext, { version, query }: RouteMatch): Promise<Json> {
-  return windowsUsage(objectOf(await engine.json('GET', joinTarget(version, '/system/df', query))), machine)
+async function usage(context: WineContext, { version, query }: RouteMatch): Promise<Json> {
+  const { engine, machine } = context
+  const answer = objectOf(await engine.json('GET', joinTarget(version, '/system/df', query)))
+  return windowsUsage(answer, machine, answer.Images === undefined ? 0 : layersSize(await ownImages(context)))
+}
+
+/** An image of the engine that is Windows images' or lies below one. */
+export interface SizedImage {
+  /** Digests of its layers, the lowest first. */
+  layers: readonly string[]
+  /** Of all of them, in bytes. */
+  size: number
+  /** False for the Wine bases and laid layers. */
+  shown: boolean
+}
+
+async function ownImages({ engine }: WineContext): Promise<SizedImage[]> {
+  const rows = objectsOf(await engine.json('GET', '/images/json?all=1'))
+  const own = rows.filter(row => Object.keys(stringsOf(row.Labels)).some(label => label.startsWith(LABEL_PREFIX)))
+  const images = await Promise.all(
+    own.map(async row => {
+      const inspect = await getIfThere({ engine }, `/images/${stringOf(row.Id)}/json`)
+      const { Layers: layers } = objectOf(inspect?.RootFS)
+      return {
+        layers: Array.isArray(layers) ? layers.map(stringOf) : [],
+        size: numberOf(row.Size),
+        shown: windowsImageOf(stringsOf(row.Labels)) !== undefined
+      }
+    })
+  )
+  return images.filter(({ layers }) => layers.length > 0)
 }
 
 /** The engine's answer with the machine's own objects alone; a kind that it did not report stays out. */
-export function windowsUsage(usage: Json, machine: string): Json {
+export function windowsUsage(usage: Json, machine: string, layers: number): Json {
   const images = objectsOf(usage.Images).filter(row => windowsImageOf(stringsOf(row.Labels)) !== undefined)
   const containers = objectsOf(usage.Containers).flatMap(row => {
     const record = recordOf(machine, stringsOf(row.Labels))
@@ -28,7 +57,7 @@ export function windowsUsage(usage: Json, machine: string): Json {
   const volumes = objectsOf(usage.Volumes).filter(row => isOwn(machine, row.Labels))
   return {
     ...usage,
-    ...(usage.Images === undefined ? {} : { Images: images.map(windowsSummary), LayersSize: layersSize(images) }),
+    ...(usage.Images === undefined ? {} : { Images: images.map(windowsSummary), LayersSize: layers }),
     ...(usage.Containers === undefined ? {} : { Containers: containers }),
     ...(usage.Volumes === undefined ? {} : { Volumes: volumes.map(windowsVolume) }),
     // All of it is of the engine's Linux builds: Windows images come from the classic builder, whose cache is images.
@@ -37,9 +66,31 @@ export function windowsUsage(usage: Json, machine: string): Json {
   }
 }
 
-/** What images share is nearly always the Wine base, so the largest share counts once, and each image's own part besides. */
-function layersSize(images: readonly Json[]): number {
-  const shared = images.map(({ SharedSize }) => Math.max(0, numberOf(SharedSize)))
-  const sizes = images.map(({ Size }, index) => numberOf(Size) - (shared[index] ?? 0))
-  return sizes.reduce((sum, size) => sum + size, Math.max(0, ...shared))
+/**
+ * The bytes of all layers of the shown images, each once. An engine tells sizes of images only, but nearly all that images
+ * share is an image itself: a Wine base, a laid layer, a step of a build.
+ */
+export function layersSize(images: readonly SizedImage[]): number {
+  const keyOf = (layers: readonly string[]): string => layers.join(' ')
+  const sizes = new Map(images.map(({ layers, size }) => [keyOf(layers), size]))
+  const counted = new Set<string>()
+  let sum = 0
+  for (const { layers } of images.filter(({ shown }) => shown)) {
+    // From the uppermost layer down, up to what another image has brought in already.
+    let above: number | undefined
+    for (let height = layers.length; height > 0; height -= 1) {
+      const key = keyOf(layers.slice(0, height))
+      const size = sizes.get(key)
+      if (size === undefined) continue
+      sum += above === undefined ? 0 : above - size
+      if (counted.has(key)) {
+        above = undefined
+        break
+      }
+      counted.add(key)
+      above = size
+    }
+    sum += above ?? 0
+  }
+  return sum
 }

@@ -1,6 +1,6 @@
 import { joinTarget } from '#gateway/routes.ts'
 import { readLaunch } from '#image/launch.ts'
-import { IMAGE_LABEL, userLabels } from '#image/windows-config.ts'
+import { IMAGE_LABEL, userLabels, windowsImageOf } from '#image/windows-config.ts'
 import { toWindowsPath } from '#image/windows-path.ts'
 import { BoundedMap } from './bounded-map.ts'
 import type { WineContext } from './context.ts'
@@ -9,7 +9,7 @@ import { type Json, objectOf, objectsOf, stringOf, stringsOf } from './json.ts'
 import { windowsNetworkName } from './network-names.ts'
 import { getIfThere, isOwn, ownLabel } from './ownership.ts'
 import { recordOf } from './record.ts'
-import { isHidden, listImages } from './windows-images.ts'
+import { isHidden, listImages, shownId } from './windows-images.ts'
 
 interface Actor {
   id: string
@@ -24,7 +24,8 @@ export class EventView {
   readonly #context: WineContext
   readonly #imageFilter: readonly string[]
   readonly #containers = new BoundedMap<boolean>(remembered)
-  readonly #images = new BoundedMap<boolean>(remembered)
+  /** Ids as clients see them. */
+  readonly #images = new BoundedMap<string>(remembered)
   readonly #volumes = new BoundedMap<boolean>(remembered)
   readonly #networks = new BoundedMap<boolean>(remembered)
   /** State files of the execs that are running; an empty path is one of the gateway's own. */
@@ -44,7 +45,7 @@ export class EventView {
       engine.json('GET', joinTarget('', '/volumes', query)),
       engine.json('GET', joinTarget('', '/networks', query))
     ])
-    for (const row of images) this.#images.set(stringOf(row.Id), true)
+    for (const row of images) this.#images.set(stringOf(row.Id), shownId(row, windowsImageOf(stringsOf(row.Labels))))
     for (const row of objectsOf(objectOf(volumes).Volumes)) this.#volumes.set(stringOf(row.Name), true)
     for (const row of objectsOf(networks)) this.#networks.set(stringOf(row.Id), true)
   }
@@ -55,12 +56,13 @@ export class EventView {
     const actor: Actor = { id: stringOf(actorJson.ID), attributes: stringsOf(actorJson.Attributes) }
     const shown = await this.#showKind(event, actor)
     if (shown === undefined) return undefined
-    const { action, attributes } = shown
-    if (!this.#imageMatches(event, actor.id, attributes)) return undefined
+    const { action, attributes, id = actor.id } = shown
+    if (!this.#imageMatches(event, id, attributes)) return undefined
     return {
       ...event,
       Action: action,
-      Actor: { ...actorJson, Attributes: userLabels(attributes) },
+      Actor: { ...actorJson, ...(event.Type === 'image' ? { ID: id } : {}), Attributes: userLabels(attributes) },
+      ...(event.Type === 'image' && event.id !== undefined ? { id } : {}),
       ...(event.status === undefined ? {} : { status: action }),
       ...(event.from === undefined ? {} : { from: attributes.image ?? event.from })
     }
@@ -112,9 +114,11 @@ export class EventView {
   }
 
   #image(action: string, { id, attributes }: Actor): Shown | undefined {
-    if (attributes[IMAGE_LABEL] !== undefined) this.#images.set(id, true)
+    // A container in which a layer is laid hands the label on as an empty one.
+    if ((attributes[IMAGE_LABEL] ?? '') !== '') this.#images.set(id, shownId({ Id: id }, windowsImageOf(attributes)))
     if (isHidden(attributes.name ?? '')) return undefined
-    return this.#images.get(id) === true ? { action, attributes } : undefined
+    const shown = this.#images.get(id)
+    return shown === undefined ? undefined : { action, attributes, id: shown }
   }
 
   async #volume(action: string, { id, attributes }: Actor): Promise<Shown | undefined> {
@@ -181,6 +185,8 @@ export class EventView {
 interface Shown {
   action: string
   attributes: Record<string, string>
+  /** Where it is another one than the engine's. */
+  id?: string
 }
 
 function withoutTag(name: string): string {

@@ -21,7 +21,7 @@ export async function ownContainers({ engine, machine }: WineContext): Promise<S
 }
 
 /** The engine's answer to a GET, or undefined when it has no such thing. */
-export async function getIfThere({ engine }: WineContext, target: string): Promise<Json | undefined> {
+export async function getIfThere({ engine }: Pick<WineContext, 'engine'>, target: string): Promise<Json | undefined> {
   try {
     return objectOf(await engine.json('GET', target))
   } catch (error) {

@@ -91,10 +91,7 @@ export async function fetchImage(
   }
 }
 
-/**
- * Fetches what a registry says of an image, and none of its layers: for Microsoft's bases, which images are pushed on. Its
- * manifest and config are in the store then.
- */
+/** Fetches what a registry says of an image, and none of its layers: for Microsoft's bases, which images are pushed on. */
 export async function fetchImageFacts(
   reference: ImageReference,
   client: RegistryClient,
@@ -102,12 +99,9 @@ export async function fetchImageFacts(
   options: FetchOptions
 ): Promise<{ manifest: ImageManifest; config: ImageConfig }> {
   const top = await client.manifest(reference, { signal: options.signal })
-  const { fetched, manifest } = await imageOf(reference, top, client, options)
-  const bytes = await fetchConfig(reference.repository, manifest.config, client, store, options.signal)
-  const config = parseConfig(bytes)
+  const { manifest } = await imageOf(reference, top, client, options)
+  const config = parseConfig(await fetchConfig(reference.repository, manifest.config, client, store, options.signal))
   checkWindows(config, options.maxBuild)
-  await keep(store, { digest: manifest.config.digest, bytes })
-  await keep(store, fetched)
   return { manifest, config }
 }
 

@@ -1,0 +1,182 @@
+import { describe, expect, test } from 'vitest'
+import { addedHistory } from '#gateway/wine-engine/built-image.ts'
+import { layersSize } from '#gateway/wine-engine/df.ts'
+import { digestOfTag, digestTag } from '#gateway/wine-engine/digest-tag.ts'
+import { windowsHistory } from '#gateway/wine-engine/image-history.ts'
+import { goingDigests } from '#gateway/wine-engine/image-removal.ts'
+import { windowsInspect, windowsSummary } from '#gateway/wine-engine/image-views.ts'
+import { registrySettings } from '#gateway/wine-engine/registry-access.ts'
+import { isHidden } from '#gateway/wine-engine/windows-images.ts'
+import { builtOn, IMAGE_LABEL, type WindowsImage } from '#image/windows-config.ts'
+
+const HEX = '0123456789abcdef'.repeat(4)
+const tagFor = (repository: string, hex = HEX) => `${repository}:oriel-sha256-${hex}`
+
+const config = {
+  created: '2024-05-06T07:08:09Z',
+  author: 'somebody',
+  rootfs: { type: 'layers', diff_ids: ['sha256:a', 'sha256:b', 'sha256:c'] },
+  history: [
+    { created_by: 'Apply image 10.0.20348.1', created: '2024-01-01T00:00:00Z' },
+    { created_by: 'Install update 10.0.20348.2', created: '2024-01-02T00:00:00Z' },
+    { created_by: 'COPY a b', created: '2024-01-03T00:00:00Z', comment: 'buildkit.dockerfile.v0' },
+    { created_by: 'ENV A=b', empty_layer: true }
+  ]
+}
+const origin = { id: `sha256:${'1'.repeat(64)}`, manifest: `sha256:${'2'.repeat(64)}`, config: JSON.stringify(config) }
+const image: WindowsImage = {
+  config: { Cmd: ['app'], Env: [], Labels: { mine: 'x' } },
+  osVersion: '10.0.20348.2',
+  family: 'servercore',
+  release: 'ltsc2022',
+  folders: [],
+  history: [],
+  origin
+}
+
+describe('the tag that stands for a digest', () => {
+  test.each([
+    ['app', 'app'],
+    ['docker.io/library/app', 'app'],
+    ['127.0.0.1:5000/team/app', '127.0.0.1:5000/team/app'],
+    ['app:1', 'app']
+  ])('of %s', (name, repository) => {
+    expect(digestTag(`${name}@sha256:${HEX}`)).toBe(tagFor(repository))
+    expect(digestOfTag(tagFor(repository))).toBe(`${repository}@sha256:${HEX}`)
+  })
+
+  test('is none for what has no such digest, and is nobody’s to name', () => {
+    expect(digestTag('app:1')).toBeUndefined()
+    expect(digestTag(`app@sha512:${HEX}${HEX}`)).toBeUndefined()
+    expect(digestOfTag('app:oriel-sha256-12')).toBeUndefined()
+    expect(isHidden(tagFor('app'))).toBe(true)
+    expect(isHidden('app:oriel')).toBe(false)
+  })
+})
+
+describe('an original', () => {
+  const labels = { [IMAGE_LABEL]: JSON.stringify(image) }
+
+  test('has its own id, names and time in the list', () => {
+    const row = { Id: 'sha256:engine', RepoTags: ['app:1', tagFor('app')], RepoDigests: [], Created: 1, Labels: labels }
+    expect(windowsSummary(row)).toMatchObject({
+      Id: origin.id,
+      RepoTags: ['app:1'],
+      RepoDigests: [`app@sha256:${HEX}`],
+      Created: Date.parse(config.created) / 1000
+    })
+  })
+
+  test('is shown as its config says', () => {
+    const inspect = {
+      Id: 'sha256:engine',
+      RepoTags: [tagFor('app')],
+      RootFS: { Layers: ['x'] },
+      Config: { Labels: labels }
+    }
+    expect(windowsInspect({ inspect, windows: image, name: 'app' }, '1.41')).toMatchObject({
+      Id: origin.id,
+      RepoTags: [],
+      RepoDigests: [`app@sha256:${HEX}`],
+      Created: config.created,
+      Author: 'somebody',
+      RootFS: { Type: 'layers', Layers: config.rootfs.diff_ids }
+    })
+  })
+
+  test('with a damaged config does not break the list', () => {
+    const damaged = { ...image, origin: { ...origin, config: '{' } }
+    expect(windowsSummary({ Labels: { [IMAGE_LABEL]: JSON.stringify(damaged) }, Created: 7 })).toMatchObject({
+      Created: 7
+    })
+  })
+
+  const rows = [
+    { Id: 'sha256:engine', CreatedBy: '/oriel/init layer', Size: 0, Tags: ['app:1', tagFor('app')] },
+    { Id: 'sha256:laid', CreatedBy: '/oriel/init layer', Size: 20, Tags: null },
+    { Id: 'sha256:wine', CreatedBy: 'LABEL x', Size: 300, Tags: ['oriel/wine:ltsc2022'] },
+    { Id: '<missing>', CreatedBy: 'debian', Size: 100, Tags: null }
+  ]
+  const shape = (shown: Record<string, unknown>[]) => shown.map(({ Id, CreatedBy, Size }) => [Id, CreatedBy, Size])
+
+  test('has the history of its config, with the sizes of the engine', () => {
+    const shown = windowsHistory(rows, image)
+    expect(shape(shown)).toEqual([
+      [origin.id, 'ENV A=b', 0],
+      ['<missing>', 'COPY a b', 20],
+      ['<missing>', 'Install update 10.0.20348.2', 0],
+      ['<missing>', 'Apply image 10.0.20348.1', 400]
+    ])
+    expect(shown[0]?.Tags).toEqual(['app:1'])
+    expect(shown[1]?.Comment).toBe('buildkit.dockerfile.v0')
+  })
+
+  test('keeps it below what is built on it', () => {
+    const built = { ...builtOn(image), history: [{ created_by: 'cmd /S /C echo', empty: false }] }
+    expect(built).toMatchObject({ parent: origin })
+    expect(built).not.toHaveProperty('origin')
+    expect(builtOn(built)).toMatchObject({ parent: origin })
+    const more = [{ Id: 'sha256:top', CreatedBy: '/oriel/init run QQ==', Size: 5 }, ...rows]
+    expect(shape(windowsHistory(more, built)).slice(0, 2)).toEqual([
+      ['sha256:top', 'cmd /S /C echo', 5],
+      ['<missing>', 'ENV A=b', 0]
+    ])
+  })
+})
+
+test('the digests of a repository go with its last tag', () => {
+  const tags = ['app:1', 'app:2', tagFor('app'), 'other:1', tagFor('other')]
+  expect(goingDigests(tags, 'app:1')).toEqual([])
+  expect(goingDigests(tags.slice(1), 'app:2')).toEqual([tagFor('app')])
+  expect(goingDigests(tags, 'other:1')).toEqual([tagFor('other')])
+  expect(goingDigests(['app:latest', tagFor('app')], 'app')).toEqual([tagFor('app')])
+  expect(goingDigests(tags, undefined)).toEqual([tagFor('app'), tagFor('other')])
+  expect(goingDigests(['app:1', tagFor('app')], tagFor('app'))).toEqual([])
+})
+
+test('layers that images share count once', () => {
+  const wine = { layers: ['w1', 'w2'], size: 400, shown: false }
+  const laid = { layers: ['w1', 'w2', 'a'], size: 430, shown: false }
+  const app = { layers: ['w1', 'w2', 'a'], size: 430, shown: true }
+  const built = { layers: ['w1', 'w2', 'a', 'b'], size: 437, shown: true }
+  const other = { layers: ['w1', 'w2', 'c'], size: 401, shown: true }
+  expect(layersSize([])).toBe(0)
+  expect(layersSize([wine])).toBe(0)
+  expect(layersSize([wine, laid, app])).toBe(430)
+  expect(layersSize([wine, laid, app, app, built, other])).toBe(438)
+})
+
+test('each layer that is pushed has one entry of the history', () => {
+  const layer = { descriptor: {} }
+  const none = { descriptor: undefined }
+  const rows = [
+    { created: '1' },
+    { created: '2', empty_layer: true },
+    { created: '3' },
+    { created: '4' },
+    { created: '5' }
+  ]
+  const shown = [
+    { created_by: 'COPY', empty: false },
+    { created_by: 'ENV', empty: true },
+    { created_by: 'RUN', empty: false }
+  ]
+  const by = (made: object[]) => addedHistory(shown, rows, made as { descriptor: unknown }[])
+  expect(by([layer, none, layer])).toEqual([
+    { created: '3', created_by: 'COPY' },
+    { created: '5', created_by: 'ENV', empty_layer: true },
+    { created: '5', created_by: 'RUN' }
+  ])
+  expect(by([layer, layer, layer]).filter(entry => !('empty_layer' in entry))).toHaveLength(3)
+  expect(by([none, none, layer]).filter(entry => !('empty_layer' in entry))).toHaveLength(1)
+})
+
+test('insecure registries and mirrors are those of the engine', () => {
+  const settings = {
+    InsecureRegistryCIDRs: ['127.0.0.0/8'],
+    IndexConfigs: { 'docker.io': { Secure: true }, 'reg:5000': { Secure: false } },
+    Mirrors: ['https://mirror/']
+  }
+  expect(registrySettings(settings)).toEqual({ insecure: ['reg:5000', '127.0.0.0/8'], mirrors: ['https://mirror/'] })
+  expect(registrySettings({ Mirrors: null, IndexConfigs: null })).toEqual({ insecure: [], mirrors: [] })
+})
