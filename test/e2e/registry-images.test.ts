@@ -5,6 +5,7 @@ import { buffer } from 'node:stream/consumers'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { parseReference } from '#image/registry/reference.ts'
+import { agentPids } from '../support/agent.ts'
 import { run } from '../support/command.ts'
 import { LOGIN, type RealRegistry, startRegistry } from '../support/docker-registry.ts'
 import { startFaultyRegistry } from '../support/faulty-registry.ts'
@@ -12,6 +13,7 @@ import { layered, makeHive } from '../support/hive.ts'
 import { temporaryFolder } from '../support/installation-disc.ts'
 import { useMachine } from '../support/oriel.ts'
 import { makeTar, readTar, type TestEntry } from '../support/tar.ts'
+import { waitFor } from '../support/wait.ts'
 import {
   microsoftLayers,
   publish,
@@ -443,6 +445,34 @@ test('an image with nothing but a digest is dangling, and prune takes it with al
   expect((await windows.docker(['image', 'inspect', fixed])).code).toBe(1)
   expect((await windows.inspectImage(name)).Id).toBe(app.id)
 })
+
+test('pulls at once share their work, and one that was killed is taken up by the next', async () => {
+  const shared = await windowsLayer('COPY shared', [file('shared.txt', 'shared\r\n')])
+  const many = ['one', 'two', 'three'].map(each =>
+    windowsImage([...layers.slice(0, 2), shared], VERSION, {
+      Cmd: ['cmd', '/c', 'type C:\\shared.txt'],
+      Labels: { each }
+    })
+  )
+  const tags = many.map((_, at) => `${registry.host}/team/many:${at}`)
+  for (const [at, each] of many.entries()) await publish(tags[at] ?? '', each)
+  const cut = windows.docker(['pull', tags[0] ?? ''])
+  const working = async () =>
+    (await run('docker', ['-H', windows.engine, 'ps', '-aq', '--filter', 'label=dev.oriel.work'])).stdout !== ''
+  await waitFor(working, 20_000, 'a layer is being laid')
+  for (const pid of agentPids(windows.home)) process.kill(pid, 'SIGKILL')
+  await cut
+  await windows.oriel(['up', windows.name, '--engine', windows.engine])
+  await Promise.all(tags.map(tag => windows.out(['pull', tag])))
+  expect(await working()).toBe(false)
+  for (const tag of tags) expect(await windows.out(['run', '--rm', tag])).toBe('shared')
+  const parents = await Promise.all(
+    tags.map(async tag => (await run('docker', ['-H', windows.engine, 'inspect', '-f', '{{.Parent}}', tag])).stdout)
+  )
+  expect(parents[0]).toMatch(/^sha256:/)
+  expect(new Set(parents).size).toBe(1)
+  await windows.out(['rmi', ...tags])
+}, 240_000)
 
 test('what is removed leaves nothing behind', async () => {
   await windows.out(['rmi', 'mine:built'])

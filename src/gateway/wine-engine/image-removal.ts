@@ -3,7 +3,7 @@ import { joinTarget, type RouteMatch } from '#gateway/routes.ts'
 import { splitReference } from '#image/bases.ts'
 import type { BlobStore } from '#image/registry/blob-store.ts'
 import { type ImageManifest, parseManifest } from '#image/registry/manifest.ts'
-import { IMAGE_LABEL, LAYER_LABEL, windowsImageOf } from '#image/windows-config.ts'
+import { IMAGE_LABEL, LAYER_LABEL, type WindowsImage, windowsImageOf } from '#image/windows-config.ts'
 import type { WineContext } from './context.ts'
 import { digestOfTag } from './digest-tag.ts'
 import { readFilters, withFilters, withLabel } from './filters.ts'
@@ -21,7 +21,10 @@ export async function removeImage(context: WineContext, { params, query, version
   const asked = params.name ?? ''
   const found = await findImage(context, asked)
   const answer = await removeNames(context, found, asked, query, version)
-  if (answer.some(row => row.Deleted !== undefined)) await forget(context, found)
+  if (answer.some(row => row.Deleted !== undefined)) {
+    const { inspect, windows } = found
+    await forget(context, [{ id: stringOf(inspect.Id), tags: tagsOf(inspect), windows }])
+  }
   return answer
 }
 
@@ -105,9 +108,8 @@ export async function pruneImages(context: WineContext, { query, version }: Rout
   const labelled = withLabel(query, IMAGE_LABEL)
   const before = await layersSize(context)
   const ids = new Map<string, string>()
-  for (const row of await listImages(context, true)) {
-    ids.set(stringOf(row.Id), originOf(row)?.id ?? stringOf(row.Id))
-  }
+  const rows = await listImages(context, true)
+  for (const row of rows) ids.set(stringOf(row.Id), originOf(row)?.id ?? stringOf(row.Id))
   const deleted: Json[] = []
   const dangling = !['0', 'false'].includes(filters.get('dangling')?.[0] ?? 'true')
   if (dangling && !filters.has('until')) {
@@ -121,7 +123,13 @@ export async function pruneImages(context: WineContext, { query, version }: Rout
   }
   const answer = objectOf(await engine.json('POST', joinTarget(version, '/images/prune', labelled)))
   deleted.push(...objectsOf(answer.ImagesDeleted))
-  const blobs = await sweep(context)
+  const left = new Set((await listImages(context, true)).map(row => stringOf(row.Id)))
+  const gone = rows.filter(row => !left.has(stringOf(row.Id)))
+  const blobs =
+    (await forget(
+      context,
+      gone.map(row => ({ id: stringOf(row.Id), tags: tagsOf(row), windows: windowsImageOf(stringsOf(row.Labels)) }))
+    )) + (await sweep(context))
   const freed = Math.max(numberOf(answer.SpaceReclaimed), before - (await layersSize(context)))
   return {
     ...answer,
@@ -145,28 +153,41 @@ async function layersSize({ engine }: WineContext): Promise<number> {
   return numberOf(objectOf(await engine.json('GET', '/system/df')).LayersSize)
 }
 
-/** Removes what an image that is gone has brought, as far as no other needs it. */
-async function forget(context: WineContext, { inspect, windows }: FoundImage): Promise<void> {
+interface GoneImage {
+  /** The engine's. */
+  id: string
+  tags: readonly string[]
+  windows: WindowsImage | undefined
+}
+
+/** Removes what images that are gone have brought, as far as no other needs it. Gives the bytes of the blobs. */
+async function forget(context: WineContext, images: readonly GoneImage[]): Promise<number> {
   await removeUnusedLayers(context)
-  if (context.images.pulling > 0) return
-  const id = stringOf(inspect.Id)
-  const origins = [windows.origin, windows.parent, await context.images.builtAs(id)].filter(each => each !== undefined)
-  await context.images.setBuiltAs(id, undefined)
-  if (origins.length === 0) return
+  if (context.images.pulling > 0) return 0
   const blobs = await context.images.blobs()
-  const needed = await neededBlobs(context, blobs)
-  const fixed = tagsOf(inspect).map(tag => splitReference(digestOfTag(tag) ?? '').digest ?? '')
-  const gone = new Set(fixed)
-  for (const { id: config, manifest } of origins) {
-    const layers = (await manifestOf(blobs, manifest))?.layers ?? []
-    for (const digest of [config, manifest, ...layers.map(layer => layer.digest)]) gone.add(digest)
+  const gone = new Set<string>()
+  for (const { id, tags, windows } of images) {
+    const origins = [windows?.origin, windows?.parent, await context.images.builtAs(id)]
+    await context.images.setBuiltAs(id, undefined)
+    for (const tag of tags) gone.add(splitReference(digestOfTag(tag) ?? '').digest ?? '')
+    for (const origin of origins) {
+      if (origin === undefined) continue
+      const layers = (await manifestOf(blobs, origin.manifest))?.layers ?? []
+      for (const digest of [origin.id, origin.manifest, ...layers.map(layer => layer.digest)]) gone.add(digest)
+    }
   }
-  for (const digest of gone) if (digest !== '' && !needed.has(digest)) await blobs.remove(digest)
+  const needed = await neededBlobs(context, blobs)
+  let freed = 0
+  for (const digest of gone) {
+    if (digest === '' || needed.has(digest)) continue
+    freed += (await blobs.sizeOf(digest)) ?? 0
+    await blobs.remove(digest)
+  }
+  return freed
 }
 
 /** Removes all that no image needs, such as a pull that was cut off has left. Gives the bytes of the blobs. */
 async function sweep(context: WineContext): Promise<number> {
-  await removeUnusedLayers(context)
   if (context.images.pulling > 0) return 0
   const blobs = await context.images.blobs()
   return await blobs.sweep(await neededBlobs(context, blobs), YOUNG_MS)
