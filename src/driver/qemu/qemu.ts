@@ -60,13 +60,36 @@ async function bringUp(settings: QemuSettings, work: UpWork): Promise<Running> {
   })
   const start: Start = { settings, ground, work }
   const record = await ensureRecord(settings, place)
-  if (!record.made) await makeMachine(start, record, work)
+  if (record.made) await checkOrigin(settings, record, work)
+  else await makeMachine(start, record, work)
   await work.stage('provision', async inner => [await startGuest({ ...start, work: { ...work, ...inner } }), undefined])
   await work.stage('engine', async inner => [await awaitEngine({ ...start, work: { ...work, ...inner } }), undefined])
   return {
     reference: engineReference(place, await madeRecord(place, work.machine)),
     windows: { release: release.name, build: (await readFacts(place))?.build ?? release.build }
   }
+}
+
+/** A machine lives on the golden image that it was made of, and machine.yaml cannot make another Windows of it. */
+async function checkOrigin(settings: QemuSettings, { golden: key }: VmRecord, work: MachineWork): Promise<void> {
+  const golden = key === undefined ? undefined : await readGolden(work.place.home, key)
+  if (golden === undefined) {
+    throw new Fault(
+      `the golden image of machine "${work.machine}" is gone: ${goldenFiles(work.place.home, key ?? '').folder}.`,
+      {
+        exitCode: 3,
+        hint: `Bring it back, or remove the machine: oriel rm ${work.machine}`
+      }
+    )
+  }
+  const edition = settings.edition ?? serverRelease(settings.windows).defaultEdition
+  const asked = `Windows ${settings.windows} ${edition}, isolation ${settings.isolation}`
+  const made = `Windows ${golden.release} ${golden.edition}, isolation ${golden.isolation}`
+  if (asked === made) return
+  throw new Fault(`machine "${work.machine}" was made as ${made}; machine.yaml says ${asked}.`, {
+    exitCode: 3,
+    hint: `Put machine.yaml back (${join(work.place.folder, 'machine.yaml')}), or make another machine: oriel up OTHER --driver qemu`
+  })
 }
 
 /** Media, installation and the machine's own disk, for a machine that has none yet. */
