@@ -239,6 +239,13 @@ vmTest('rearm renews the evaluation', LONG, async () => {
   expect(await vm.out(['version', '-f', '{{.Server.Os}}'])).toBe('linux')
 })
 
+vmTest('logs --guest tells what the guest said, without what the firmware wrote to the same port', LONG, async () => {
+  const said = await vm.ok(['logs', 'win', '--guest'])
+  expect(said).toMatch(/^docker done: 29\.7\.2 answers$/m)
+  expect(said).toMatch(/^ready done$/m)
+  expect(said).not.toContain('\u001b')
+})
+
 vmTest('doctor knows QEMU, firmware, accelerator and certificates', LONG, async () => {
   const checks: { name: string; result: string; detail: string }[] = JSON.parse(
     await vm.ok(['doctor', 'win', '--json'])

@@ -22,7 +22,7 @@ import { copyVars, createOverlay } from './disk.ts'
 import { checkDriver } from './doctor.ts'
 import { addForward, removeForward } from './forwards.ts'
 import { goldenFiles, machinesOf, readGolden } from './golden.ts'
-import { dropInstallation, endInstallation, install, installationOf } from './install.ts'
+import { dropInstallation, endInstallation, install, installationLogs, installationOf } from './install.ts'
 import { machineFiles } from './machine-files.ts'
 import { gather, makePlan, type Plan } from './plan.ts'
 import { allocatePorts } from './ports.ts'
@@ -218,6 +218,13 @@ function virtualMachine(): VirtualMachine<QemuSettings> {
       remove: removeForward
     },
     facts: readFacts,
+    async logs(place) {
+      const record = await readRecord(place)
+      const golden = record?.made ? undefined : record?.golden
+      const installation = golden === undefined ? undefined : installationLogs(place.home, golden)
+      const { com1, log } = machineFiles(place)
+      return installation ?? { guest: com1, hypervisor: log }
+    },
     async tls(place) {
       const record = await readRecord(place)
       if (record?.made) return engineReference(place, record)
