@@ -59,7 +59,7 @@ function killQemu(vm: TestVm): void {
   for (const pid of pids) process.kill(pid, 'SIGKILL')
 }
 
-vmTest('kill -9 of up and power cuts, stage by stage: the next up goes on from there', LONG, async () => {
+vmTest('kill -9, Ctrl-C and power cuts, stage by stage: the next up goes on from there', LONG, async () => {
   const vm = machine('cut')
   const options = await vm.options()
 
@@ -82,10 +82,22 @@ vmTest('kill -9 of up and power cuts, stage by stage: the next up goes on from t
   await third.untilSaid(/install: goes on/)
   expect(vm.qemuPids()).toEqual([pid])
 
+  // Ctrl-C halts the guest, and `stop` ends it.
+  third.child.kill('SIGINT')
+  expect(await third.ended).toBe(130)
+  expect(third.said).toContain('The installation is halted')
+  const busy = cpuTicks(pid ?? 0)
+  await new Promise(resolve => setTimeout(resolve, 2000))
+  expect(cpuTicks(pid ?? 0) - busy).toBeLessThan(60)
+  expect((await vm.oriel(['stop', 'cut'])).stderr).toContain('installation was ended')
+  expect(vm.qemuPids()).toEqual([])
+
   // A power cut after Setup: our stages go on where they were.
-  await third.untilSaid(/install: engine/)
+  const cut = new Up(vm, options)
+  await cut.untilSaid(/install: starts the guest again/)
+  await cut.untilSaid(/install: engine/)
   killQemu(vm)
-  expect(await third.ended).toBe(1)
+  expect(await cut.ended).toBe(1)
   const fourth = new Up(vm, options)
   await fourth.untilSaid(/install: starts the guest again/)
   expect(fourth.said).not.toContain('begin again')
@@ -127,28 +139,6 @@ vmTest('kill -9 of up and power cuts, stage by stage: the next up goes on from t
   await vm.ok(['up', 'cut'])
   expect(vm.qemuPids()).toEqual(before)
   expect(await vm.out(['run', '--rm', '-v', 'kept:/data', 'stand-in/busybox', 'cat', '/data/file'])).toBe('safe')
-})
-
-vmTest('Ctrl-C halts an installation, and up goes on with it', LONG, async () => {
-  const vm = machine('ctrlc')
-  const options = await vm.options()
-  const first = new Up(vm, options)
-  await waitFor(() => vm.qemuPids().length === 1, 120_000, 'the installation to run')
-  await new Promise(resolve => setTimeout(resolve, 4000))
-  first.child.kill('SIGINT')
-  expect(await first.ended).toBe(130)
-  expect(first.said).toContain('The installation is halted')
-  const [pid = 0] = vm.qemuPids()
-  const busy = cpuTicks(pid)
-  await new Promise(resolve => setTimeout(resolve, 3000))
-  expect(cpuTicks(pid) - busy).toBeLessThan(60)
-  const second = new Up(vm, options)
-  await second.untilSaid(/install: (copy|settings|containers)/)
-  expect(vm.qemuPids()).toEqual([pid])
-  second.child.kill('SIGINT')
-  await second.ended
-  expect((await vm.oriel(['stop', 'ctrlc'])).stderr).toContain('installation was ended')
-  expect(vm.qemuPids()).toEqual([])
 })
 
 vmTest('a stage that fails in the guest is told, and tried again by the next up', LONG, async () => {
