@@ -5,12 +5,18 @@ import { join } from 'node:path'
 import type { DriverWork, MachinePlace } from '#driver/driver.ts'
 import { Fault } from '#lib/fault.ts'
 import { packageRoot } from '#lib/package-root.ts'
-import { hostSettings, parseKeyboard, parseLocale } from '#windows/host-settings.ts'
+import { hostSettings, parseKeyboard, parseLocale, parseTimeZone } from '#windows/host-settings.ts'
 import { mediaFolder } from '#windows/media/cache.ts'
 import { type Download, fetchFile } from '#windows/media/download.ts'
 import { chooseImage, inspectMedia, type MediaFacts } from '#windows/media/inspect.ts'
 import { productKeyFor } from '#windows/product-key.ts'
-import { type EditionName, OPENSSH_ARCHIVE, type ServerRelease, serverRelease } from '#windows/server-releases.ts'
+import {
+  type EditionName,
+  OPENSSH_ARCHIVE,
+  type ServerRelease,
+  serverEdition,
+  serverRelease
+} from '#windows/server-releases.ts'
 import { goldenKey } from './golden.ts'
 import type { QemuSettings } from './settings.ts'
 
@@ -50,10 +56,12 @@ export function scriptsFolder(): string {
 /** Fault 2 for settings that no release fits, 4 when a file is missing or no engine is known. */
 export async function makePlan(settings: QemuSettings, env: NodeJS.ProcessEnv): Promise<Plan> {
   const release = serverRelease(settings.windows)
-  const edition = (settings.edition ?? release.defaultEdition) as EditionName
+  const edition = serverEdition(release, settings.edition).name
   const host = await hostSettings(env)
   const locale = settings.locale === undefined ? host.locale : parseLocale(settings.locale)
   const keyboard = parseKeyboard(settings.keyboard ?? settings.locale ?? host.keyboard)
+  // Used only when the machine is made, and an hour too late to be told then.
+  if (settings.timeZone !== undefined) await parseTimeZone(settings.timeZone)
   const disc = discOf(settings, release)
   const engine = await engineOf(settings, release)
   const { isolation } = settings
@@ -73,7 +81,16 @@ export async function makePlan(settings: QemuSettings, env: NodeJS.ProcessEnv): 
   return { release, edition, locale, keyboard, isolation, disc, engine, openssh, key }
 }
 
-/** Fetches what the plan needs and looks at the disc. A wrong disc is refused here, before there is a machine. */
+/** Looks at a disc that is there already: a wrong one is refused before there is a machine. */
+export async function checkPlan(plan: Plan): Promise<void> {
+  if ('file' in plan.disc) choosePlanned(plan, await inspectMedia(plan.disc.file))
+}
+
+function choosePlanned({ release, edition }: Plan, facts: MediaFacts): ReturnType<typeof chooseImage> {
+  return chooseImage(facts, { release: release.name, edition, architecture: release.architecture })
+}
+
+/** Fetches what the plan needs and looks at the disc; a wrong one is a Fault. */
 export async function gather(
   plan: Plan,
   settings: QemuSettings,
@@ -84,8 +101,7 @@ export async function gather(
   const folder = mediaFolder(place.home)
   const iso = 'file' in plan.disc ? plan.disc.file : (await fetchFile(plan.disc.download, folder, stage)).path
   const facts = await inspectMedia(iso)
-  const { name, architecture } = plan.release
-  const image = chooseImage(facts, { release: name, edition: plan.edition, architecture })
+  const image = choosePlanned(plan, facts)
   const kmsKey = plan.release.editions.find(edition => edition.name === plan.edition)?.kmsKey
   return {
     iso,

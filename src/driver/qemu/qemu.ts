@@ -24,7 +24,7 @@ import { addForward, removeForward } from './forwards.ts'
 import { goldenFiles, machinesOf, readGolden } from './golden.ts'
 import { dropInstallation, endInstallation, install, installationLogs, installationOf } from './install.ts'
 import { machineFiles } from './machine-files.ts'
-import { gather, makePlan, type Plan } from './plan.ts'
+import { checkPlan, gather, makePlan, type Plan } from './plan.ts'
 import { allocatePorts } from './ports.ts'
 import { changeRecord, madeRecord, readFacts, readRecord, type VmRecord, writeRecord } from './record.ts'
 import { diskBytes, QemuSettings } from './settings.ts'
@@ -181,6 +181,11 @@ async function configure(
         hint: `Correct them in ${join(work.place.folder, 'machine.yaml')}.`
       }
     )
+  }
+  if (!made) {
+    // All that can be wrong is told now, while there is nothing of the machine: its host, its settings, its disc.
+    await findGround(settings, work.place, { ...work, report: () => undefined })
+    await checkPlan(await makePlan(settings, work.env))
   }
   return settings
 }
