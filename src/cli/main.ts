@@ -62,9 +62,19 @@ function explain(error: unknown, argv: string[], io: Io): number {
     if (debug) io.err(stackOf(error))
     return error.exitCode
   }
+  if (isDiskFull(error)) {
+    io.err('oriel: the disk of this host is full.\nFree some space, then type the same again: nothing is lost.\n')
+    if (debug) io.err(stackOf(error))
+    return 1
+  }
   io.err(`oriel: something went wrong that Oriel did not expect: ${messageOf(error)}\n`)
   io.err(debug ? stackOf(error) : 'Add --debug to see where, and please report it.\n')
   return 1
+}
+
+/** Any file that is written may be the one for which there is no room. */
+function isDiskFull(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT')
 }
 
 function stackOf(error: unknown): string {

@@ -165,6 +165,8 @@ export interface VirtualMachine<S> {
   }
   /** The last known facts of the guest, without asking it. */
   facts(place: MachinePlace): Promise<GuestFacts | undefined>
+  /** Files with what the guest said while it started (of its installation, while that goes on), and what its virtual machine said. */
+  logs(place: MachinePlace): Promise<{ guest: string; hypervisor: string }>
   /** The folder with ca.pem, cert.pem and key.pem for clients, and the engine's address. */
   tls(place: MachinePlace): Promise<EngineReference>
   renewCertificates(settings: S, work: MachineWork): Promise<string>

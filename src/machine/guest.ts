@@ -11,7 +11,7 @@ export async function rearm(request: MachineRequest): Promise<void> {
 
 /** Replaces the guest's Docker Engine by another version. Fault 2 for what is no version, 3 when the machine does not run. */
 export async function upgradeEngine(request: MachineRequest, version: string): Promise<void> {
-  if (!/^\d+\.\d+(\.\d+)?$/.test(version)) {
+  if (!/^\d+\.\d+(\.\d+)?(-[\w.]+)?$/.test(version)) {
     throw new Fault(`"${version}" is not a version of Docker Engine.`, {
       exitCode: 2,
       hint: `For example: oriel upgrade ${request.name} --engine 29.7.2`

@@ -43,6 +43,7 @@ test('the package has what it needs to run, and nothing else', () => {
       'dist/cli.js',
       'dist/agent.js',
       'guest/wine/Dockerfile',
+      'guest/windows/setup.ps1',
       'LICENSE',
       'README.md'
     ])

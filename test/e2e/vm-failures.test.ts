@@ -2,19 +2,16 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { afterEach, beforeAll, expect, test } from 'vitest'
+import { afterEach, expect } from 'vitest'
 import { agentPids } from '../support/agent.ts'
 import { cleanEnv } from '../support/command.ts'
-import { standInDisc } from '../support/stand-in.ts'
-import { ORIEL_PROGRAM, TestVm } from '../support/vm.ts'
+import { ORIEL_PROGRAM, TestVm, useStandIn, vmTest } from '../support/vm.ts'
 import { waitFor } from '../support/wait.ts'
 
 const LONG = { timeout: 600_000 }
 const machines: TestVm[] = []
 
-beforeAll(async () => {
-  await standInDisc()
-}, 900_000)
+useStandIn()
 afterEach(async () => {
   for (const vm of machines.splice(0)) await vm.remove()
 }, 300_000)
@@ -62,7 +59,7 @@ function killQemu(vm: TestVm): void {
   for (const pid of pids) process.kill(pid, 'SIGKILL')
 }
 
-test('kill -9 of up and power cuts, stage by stage: the next up goes on from there', LONG, async () => {
+vmTest('kill -9, Ctrl-C and power cuts, stage by stage: the next up goes on from there', LONG, async () => {
   const vm = machine('cut')
   const options = await vm.options()
 
@@ -85,10 +82,22 @@ test('kill -9 of up and power cuts, stage by stage: the next up goes on from the
   await third.untilSaid(/install: goes on/)
   expect(vm.qemuPids()).toEqual([pid])
 
+  // Ctrl-C halts the guest, and `stop` ends it.
+  third.child.kill('SIGINT')
+  expect(await third.ended).toBe(130)
+  expect(third.said).toContain('The installation is halted')
+  const busy = cpuTicks(pid ?? 0)
+  await new Promise(resolve => setTimeout(resolve, 2000))
+  expect(cpuTicks(pid ?? 0) - busy).toBeLessThan(60)
+  expect((await vm.oriel(['stop', 'cut'])).stderr).toContain('installation was ended')
+  expect(vm.qemuPids()).toEqual([])
+
   // A power cut after Setup: our stages go on where they were.
-  await third.untilSaid(/install: engine/)
+  const cut = new Up(vm, options)
+  await cut.untilSaid(/install: starts the guest again/)
+  await cut.untilSaid(/install: engine/)
   killQemu(vm)
-  expect(await third.ended).toBe(1)
+  expect(await cut.ended).toBe(1)
   const fourth = new Up(vm, options)
   await fourth.untilSaid(/install: starts the guest again/)
   expect(fourth.said).not.toContain('begin again')
@@ -132,29 +141,7 @@ test('kill -9 of up and power cuts, stage by stage: the next up goes on from the
   expect(await vm.out(['run', '--rm', '-v', 'kept:/data', 'stand-in/busybox', 'cat', '/data/file'])).toBe('safe')
 })
 
-test('Ctrl-C halts an installation, and up goes on with it', LONG, async () => {
-  const vm = machine('ctrlc')
-  const options = await vm.options()
-  const first = new Up(vm, options)
-  await waitFor(() => vm.qemuPids().length === 1, 120_000, 'the installation to run')
-  await new Promise(resolve => setTimeout(resolve, 4000))
-  first.child.kill('SIGINT')
-  expect(await first.ended).toBe(130)
-  expect(first.said).toContain('The installation is halted')
-  const [pid = 0] = vm.qemuPids()
-  const busy = cpuTicks(pid)
-  await new Promise(resolve => setTimeout(resolve, 3000))
-  expect(cpuTicks(pid) - busy).toBeLessThan(60)
-  const second = new Up(vm, options)
-  await second.untilSaid(/install: (copy|settings|containers)/)
-  expect(vm.qemuPids()).toEqual([pid])
-  second.child.kill('SIGINT')
-  await second.ended
-  expect((await vm.oriel(['stop', 'ctrlc'])).stderr).toContain('installation was ended')
-  expect(vm.qemuPids()).toEqual([])
-})
-
-test('a stage that fails in the guest is told, and tried again by the next up', LONG, async () => {
+vmTest('a stage that fails in the guest is told, and tried again by the next up', LONG, async () => {
   const vm = machine('fails')
   const { code, stderr } = await vm.up([], 'fails-containers')
   expect(code).toBe(1)
@@ -164,7 +151,7 @@ test('a stage that fails in the guest is told, and tried again by the next up', 
   expect(agentPids(vm.home)).toEqual([])
 })
 
-test('a guest that stands still is photographed, and up names the stage', LONG, async () => {
+vmTest('a guest that stands still is photographed, and up names the stage', LONG, async () => {
   const vm = machine('still')
   // Declared before it is made, as a person may; minutes are far too long for a test.
   mkdirSync(vm.folder, { recursive: true, mode: 0o700 })
@@ -177,7 +164,7 @@ test('a guest that stands still is photographed, and up names the stage', LONG, 
   expect(vm.qemuPids()).toEqual([])
 })
 
-test('a script of the person that fails ends up with its words, and the next up tries again', LONG, async () => {
+vmTest('a script of the person that fails ends up with its words, and the next up tries again', LONG, async () => {
   const vm = machine('script')
   vm.takeGolden()
   const script = join(vm.home.root, 'tools.ps1')
@@ -192,7 +179,7 @@ test('a script of the person that fails ends up with its words, and the next up 
   expect(vm.ssh('cat /provisioned').trim()).toBe('done')
 })
 
-test('a full disk of the host halts the guest, and nothing is lost', LONG, async () => {
+vmTest('a full disk of the host halts the guest, and nothing is lost', LONG, async () => {
   const vm = machine('full')
   mkdirSync(vm.home.env.ORIEL_HOME)
   const mount = (...args: string[]) => execFileSync('mount', args)
@@ -229,7 +216,7 @@ test('a full disk of the host halts the guest, and nothing is lost', LONG, async
   }
 })
 
-test('a port that is taken is named, with its holder and the setting', LONG, async () => {
+vmTest('a port that is taken is named, with its holder and the setting', LONG, async () => {
   const vm = machine('port')
   vm.takeGolden()
   await vm.upOk()
@@ -247,7 +234,7 @@ test('a port that is taken is named, with its holder and the setting', LONG, asy
   expect(vm.record().ports.engine).toBe(engine)
 })
 
-test('what is no disc of Windows Server is refused before there is a machine', async () => {
+vmTest('what is no disc of Windows Server is refused before there is a machine', async () => {
   const vm = machine('wrong')
   const page = join(vm.home.root, 'server.iso')
   writeFileSync(page, '<!DOCTYPE html><html><head><title>Access denied</title></head></html>')

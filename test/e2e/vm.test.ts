@@ -3,23 +3,21 @@ import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from '
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { connect as connectTls } from 'node:tls'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, expect } from 'vitest'
 import { agentPids, residentBytes } from '../support/agent.ts'
 import { run } from '../support/command.ts'
 import { standInDisc } from '../support/stand-in.ts'
-import { listenersOf, TestVm } from '../support/vm.ts'
+import { listenersOf, TestVm, useStandIn, vmTest } from '../support/vm.ts'
 import { freePort, waitFor } from '../support/wait.ts'
 
 // One machine through its whole life, in order: an installation takes a minute, so it is not made for each test.
 const vm = new TestVm('win')
 const LONG = { timeout: 600_000 }
 
-beforeAll(async () => {
-  await standInDisc()
-}, 900_000)
+useStandIn()
 afterAll(() => vm.remove(), 300_000)
 
-test('up installs a machine from a disc, and docker reaches it by its context', LONG, async () => {
+vmTest('up installs a machine from a disc, and docker reaches it by its context', LONG, async () => {
   const { code, stdout, stderr } = await vm.up()
   expect(code, stderr).toBe(0)
   for (const stage of ['media', 'install', 'disk', 'provision', 'engine', 'agent', 'context', 'ready']) {
@@ -35,7 +33,7 @@ test('up installs a machine from a disc, and docker reaches it by its context', 
   expect(status).toMatchObject({ state: 'running', evaluation: { daysLeft: 180 } })
 })
 
-test('up again changes nothing and is quick', LONG, async () => {
+vmTest('up again changes nothing and is quick', LONG, async () => {
   const pids = vm.qemuPids()
   expect(pids).toHaveLength(1)
   const { code, stderr } = await vm.oriel(['up', 'win'])
@@ -44,7 +42,7 @@ test('up again changes nothing and is quick', LONG, async () => {
   expect(vm.qemuPids()).toEqual(pids)
 })
 
-test('streams go through: standard input with its end, exec, logs, cp, build', LONG, async () => {
+vmTest('streams go through: standard input with its end, exec, logs, cp, build', LONG, async () => {
   const sorted = await vm.docker(['run', '--rm', '-i', 'stand-in/busybox', 'sort'], { input: 'b\na\n' })
   expect(sorted.stdout).toBe('a\nb\n')
   await vm.out(['run', '-d', '--name', 'worker', 'stand-in/busybox', 'sh', '-c', 'echo begun; sleep 1000'])
@@ -63,7 +61,7 @@ test('streams go through: standard input with its end, exec, logs, cp, build', L
   await vm.out(['rm', '-f', 'worker'])
 })
 
-test('nothing listens outside of loopback, secrets are private, and none is in a command line', LONG, async () => {
+vmTest('nothing listens outside of loopback, secrets are private, and none is in a command line', LONG, async () => {
   const [pid = 0] = vm.qemuPids()
   const listeners = listenersOf(pid)
   expect(listeners.length).toBeGreaterThanOrEqual(3)
@@ -76,7 +74,7 @@ test('nothing listens outside of loopback, secrets are private, and none is in a
   expect(existsSync(join(vm.folder, 'vm', 'machine.iso'))).toBe(false)
 })
 
-test('the engine refuses who has no certificate, one of another authority, or an expired one', LONG, async () => {
+vmTest('the engine refuses who has no certificate, one of another authority, or an expired one', LONG, async () => {
   const { port, folder } = await tlsOf()
   const ca = readFileSync(join(folder, 'ca.pem'), 'utf8')
   const own = {
@@ -92,7 +90,7 @@ test('the engine refuses who has no certificate, one of another authority, or an
   await expect(ping(port, { ca: certificate('/CN=other').cert, ...own })).rejects.toThrow(/self.signed|verify|issuer/i)
 })
 
-test('env --tls serves tools that need TCP', LONG, async () => {
+vmTest('env --tls serves tools that need TCP', LONG, async () => {
   const lines = await vm.ok(['env', 'win', '--tls', '--shell', 'bash'])
   const env = Object.fromEntries([...lines.matchAll(/^export (\w+)='(.*)'$/gm)].map(([, name, value]) => [name, value]))
   expect(env.DOCKER_TLS_VERIFY).toBe('1')
@@ -100,7 +98,7 @@ test('env --tls serves tools that need TCP', LONG, async () => {
   expect(stdout.trim()).toBe(await vm.out(['version', '-f', '{{.Server.Version}}']))
 })
 
-test('forward opens a loopback port to the guest until it is removed', LONG, async () => {
+vmTest('forward opens a loopback port to the guest until it is removed', LONG, async () => {
   const port = await freePort()
   await vm.ok(['forward', 'win', `${port}:22`])
   expect(await banner(port)).toMatch(/^SSH-2/)
@@ -112,7 +110,7 @@ test('forward opens a loopback port to the guest until it is removed', LONG, asy
   expect(stderr).toMatch(/port \d+ on this host cannot be opened/)
 })
 
-test('screenshot and view show the guest', LONG, async () => {
+vmTest('screenshot and view show the guest', LONG, async () => {
   const file = join(vm.home.root, 'screen.png')
   await vm.ok(['screenshot', 'win', '-o', file])
   expect(readFileSync(file).subarray(1, 4).toString()).toBe('PNG')
@@ -122,13 +120,13 @@ test('screenshot and view show the guest', LONG, async () => {
   expect(await banner(Number(port))).toMatch(/^RFB 003/)
 })
 
-test('a clock that has drifted is set by the host agent', LONG, async () => {
+vmTest('a clock that has drifted is set by the host agent', LONG, async () => {
   vm.ssh('date -s "@$(( $(date +%s) - 7200 ))"')
   await waitFor(() => Math.abs(guestClock() - Date.now()) < 5000, 60_000, 'the guest to have the right time', 2000)
   expect(await vm.ok(['logs', 'win'])).toContain('clock was set')
 })
 
-test('suspend and resume: containers go on where they were, and the clock is right', LONG, async () => {
+vmTest('suspend and resume: containers go on where they were, and the clock is right', LONG, async () => {
   await vm.out([
     'run',
     '-d',
@@ -150,7 +148,7 @@ test('suspend and resume: containers go on where they were, and the clock is rig
   await vm.out(['rm', '-f', 'counter'])
 })
 
-test(
+vmTest(
   'stop shuts the guest down; a volume is still there after the next start, and settings of machine.yaml count',
   LONG,
   async () => {
@@ -176,7 +174,7 @@ test(
   }
 )
 
-test(
+vmTest(
   'a snapshot of the running machine brings back memory and disk; one of the stopped machine its disk',
   LONG,
   async () => {
@@ -203,7 +201,7 @@ test(
   }
 )
 
-test('certs renew puts new certificates into the running guest', LONG, async () => {
+vmTest('certs renew puts new certificates into the running guest', LONG, async () => {
   const { port, folder } = await tlsOf()
   const before = await serverSerial(port, folder)
   await vm.ok(['certs', 'win', 'renew'], { timeoutMs: 300_000 })
@@ -211,7 +209,7 @@ test('certs renew puts new certificates into the running guest', LONG, async () 
   expect(await vm.out(['version', '-f', '{{.Server.Os}}'])).toBe('linux')
 })
 
-test('upgrade replaces the engine, and goes back when the new one does not answer', LONG, async () => {
+vmTest('upgrade replaces the engine, and goes back when the new one does not answer', LONG, async () => {
   const { newerArchive, brokenArchive } = await standInDisc()
   const spec = join(vm.folder, 'machine.yaml')
   const original = readFileSync(spec, 'utf8')
@@ -234,14 +232,21 @@ test('upgrade replaces the engine, and goes back when the new one does not answe
   writeFileSync(spec, original)
 })
 
-test('rearm renews the evaluation', LONG, async () => {
+vmTest('rearm renews the evaluation', LONG, async () => {
   const { code, stderr } = await vm.oriel(['rearm', 'win'], { timeoutMs: 300_000 })
   expect(code, stderr).toBe(0)
   expect(stderr).toMatch(/180 days left/)
   expect(await vm.out(['version', '-f', '{{.Server.Os}}'])).toBe('linux')
 })
 
-test('doctor knows QEMU, firmware, accelerator and certificates', LONG, async () => {
+vmTest('logs --guest tells what the guest said, without what the firmware wrote to the same port', LONG, async () => {
+  const said = await vm.ok(['logs', 'win', '--guest'])
+  expect(said).toMatch(/^docker done: 29\.7\.2 answers$/m)
+  expect(said).toMatch(/^ready done$/m)
+  expect(said).not.toContain('\u001b')
+})
+
+vmTest('doctor knows QEMU, firmware, accelerator and certificates', LONG, async () => {
   const checks: { name: string; result: string; detail: string }[] = JSON.parse(
     await vm.ok(['doctor', 'win', '--json'])
   )
@@ -249,12 +254,12 @@ test('doctor knows QEMU, firmware, accelerator and certificates', LONG, async ()
   expect(checks.map(check => check.name).join(' ')).toMatch(/qemu.*certificates/is)
 })
 
-test('the idle host agent is small', LONG, async () => {
+vmTest('the idle host agent is small', LONG, async () => {
   const [pid = 0] = agentPids(vm.home)
   expect(residentBytes(pid)).toBeLessThan(120e6)
 })
 
-test('a second machine comes from the golden image, with its own name, keys and certificates', LONG, async () => {
+vmTest('a second machine comes from the golden image, with its own name, keys and certificates', LONG, async () => {
   const { code, stderr } = await vm.oriel(['up', 'second', ...(await vm.options())], { timeoutMs: 590_000 })
   expect(code, stderr).toBe(0)
   expect(stderr).toContain('golden image present')
@@ -275,7 +280,7 @@ test('a second machine comes from the golden image, with its own name, keys and 
   expect(vm.qemuPids()).toHaveLength(1)
 })
 
-test('rm asks, and removes the disk, the context and the processes', LONG, async () => {
+vmTest('rm asks, and removes the disk, the context and the processes', LONG, async () => {
   const asked = await vm.oriel(['rm', 'win'])
   expect(asked.code).toBe(2)
   expect(asked.stderr).toContain('--force')

@@ -1,14 +1,29 @@
 import { execFileSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
+import { beforeAll, test } from 'vitest'
 import { PROJECT, type Result, type RunOptions } from './command.ts'
 import { type Home, temporaryHome } from './home.ts'
 import { docker, oriel } from './oriel.ts'
 import { type StandInVariant, standInDisc } from './stand-in.ts'
 
+const STALE_MS = 24 * 60 * 60_000
 /** Golden images of the stand-in, kept from one test to the next: only the first install of a run takes its time. */
 const SHELF = join(process.env.ORIEL_TEST_CACHE || join(homedir(), '.cache', 'oriel-test'), 'golden')
+
+/** The stand-in is made of Debian's packages, by root. */
+const CAN_STAND_IN = existsSync('/etc/debian_version') && process.getuid?.() === 0
+
+/** A test with a virtual machine; skipped where the stand-in cannot be made. */
+export const vmTest = test.runIf(CAN_STAND_IN)
+
+/** Makes the stand-in before the tests of a file, so that none of them waits for it. */
+export function useStandIn(): void {
+  beforeAll(async () => {
+    if (CAN_STAND_IN) await standInDisc()
+  }, 900_000)
+}
 
 /** A machine of the qemu driver whose Windows is played by the Linux stand-in. */
 export class TestVm {
@@ -72,9 +87,13 @@ export class TestVm {
     return true
   }
 
+  /** Puts this home's golden images on the shelf; those of sources that have changed since go. */
   keepGolden(): void {
-    rmSync(SHELF, { recursive: true, force: true })
     copyImages(join(this.home.env.ORIEL_HOME, 'golden'), SHELF)
+    for (const key of readdirSync(SHELF)) {
+      if (Date.now() - statSync(join(SHELF, key)).mtimeMs > STALE_MS)
+        rmSync(join(SHELF, key), { recursive: true, force: true })
+    }
   }
 
   /** A small image for `docker run`, as nothing can be pulled here. */
@@ -146,11 +165,19 @@ export function listenersOf(pid: number): string[] {
     .map(line => line.trim().split(/\s+/)[3] ?? '')
 }
 
+/** Copies golden images, each whole or not at all: other tests copy at the same time. */
 function copyImages(from: string, to: string): void {
   mkdirSync(to, { recursive: true })
   for (const key of readdirSync(from)) {
-    if (!existsSync(join(from, key, 'golden.json'))) continue
-    cpSync(join(from, key), join(to, key), { recursive: true, preserveTimestamps: true })
+    if (!existsSync(join(from, key, 'golden.json')) || existsSync(join(to, key))) continue
+    const own = join(to, `.${key}.${process.pid}`)
+    cpSync(join(from, key), own, { recursive: true })
+    try {
+      renameSync(own, join(to, key))
+    } catch {
+      // Another test was faster.
+      rmSync(own, { recursive: true, force: true })
+    }
   }
 }
 

@@ -8,16 +8,20 @@ export const logs = (io: Io) =>
   defineCommand(io, 'logs', [
     ['oriel logs', `the last ${DEFAULT_LINES} lines of the machine "default"`],
     ['oriel logs work -f', 'those of "work", and those to come'],
+    ['oriel logs win --guest', 'what the guest of a virtual machine said while it started'],
     ['oriel logs -n 20 --json', 'the last 20 as they are in the file']
   ])
     .argument('[name]', 'name of the machine', 'default')
     .option('-f, --follow', 'go on with the lines to come')
     .option('-n, --lines <number>', `how many of the lines that are there (default ${DEFAULT_LINES})`)
+    .option('--guest', 'what the guest of a virtual machine said while it started')
+    .option('--qemu', 'what QEMU said')
     .option('--json', 'print the JSON lines as they are')
-    .action(async (name, { follow = false, lines, json }) => {
-      const { agentLog } = await import('#machine/logs.ts')
-      const request = { name, lines: parseLines(lines), follow, env: io.env, signal: io.signal }
-      for await (const line of agentLog(request)) io.out(`${json ? line : readable(line)}\n`)
+    .action(async (name, { follow = false, lines, guest, qemu, json }) => {
+      const { machineLog } = await import('#machine/logs.ts')
+      const kind = guest ? 'guest' : qemu ? 'hypervisor' : 'agent'
+      const request = { name, kind, lines: parseLines(lines), follow, env: io.env, signal: io.signal } as const
+      for await (const line of machineLog(request)) io.out(`${json ? line : readable(line)}\n`)
       if (io.signal.aborted) io.exitCode = 130
     })
 
@@ -25,6 +29,12 @@ function parseLines(text: string | undefined): number {
   if (text === undefined) return DEFAULT_LINES
   if (/^\d{1,9}$/.test(text)) return Number(text)
   throw new Fault(`"${text}" is not a number of lines.`, { exitCode: 2, hint: 'For example: oriel logs -n 20' })
+}
+
+/** What a guest says over its serial port. */
+function guestLine(entry: object): string {
+  const { stage, state, detail } = entry as Record<string, unknown>
+  return `${stage} ${state}${typeof detail === 'string' ? `: ${detail}` : ''}`
 }
 
 /** A line of the log for people; what is not one of ours (a crash of Node) stays as it is. */
@@ -35,7 +45,9 @@ export function readable(line: string): string {
   } catch {
     return line
   }
-  if (typeof entry !== 'object' || entry === null || !('message' in entry)) return line
+  if (typeof entry !== 'object' || entry === null) return line
+  if ('oriel' in entry) return guestLine(entry)
+  if (!('message' in entry)) return line
   const { time, level, message, ...rest } = entry as Record<string, unknown>
   const more = Object.entries(rest).map(
     ([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`

@@ -24,7 +24,7 @@ export const up = (io: Io) =>
     .option('--engine <url>', 'Linux Docker engine to use: unix://, tcp:// or ssh://')
     .optionsGroup(VM)
     .option('--windows <release>', 'Windows to install: 2016, 2019, 2022, 2025 or 11-arm64')
-    .option('--edition <edition>', 'edition of it, as the disc names it')
+    .option('--edition <edition>', 'standard-core, standard, datacenter-core (the default) or datacenter')
     .option('--iso <file|url>', 'installation disc, instead of the one that Oriel knows')
     .option('--sha256 <hash>', 'what the disc must have')
     .option('--cpus <number>', 'processors of the machine')

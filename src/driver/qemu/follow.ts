@@ -147,7 +147,7 @@ function tell({ stage, report }: Follow, line: ProgressLine): void {
 
 function failed({ machine, stage }: Follow, line: { stage: string; detail: string }): Fault {
   return new Fault(`the guest failed in its stage "${line.stage}": ${line.detail}`, {
-    hint: `When that is mended, go on from there with: oriel up ${machine}   (stage ${stage}; the guest's log: oriel logs ${machine})`
+    hint: `When that is mended, go on from there with: oriel up ${machine}   (stage ${stage}; what the guest said: oriel logs ${machine} --guest)`
   })
 }
 

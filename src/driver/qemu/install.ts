@@ -77,6 +77,12 @@ export async function installationOf(home: string, key: string): Promise<{ qmp: 
   return build === undefined || (await vmGone(build.qmp)) ? undefined : { qmp: build.qmp, com1: files.com1 }
 }
 
+/** Where an installation writes what its guest and its QEMU say. */
+export function installationLogs(home: string, key: string): { guest: string; hypervisor: string } {
+  const { com1, log } = buildFiles(home, key)
+  return { guest: com1, hypervisor: log }
+}
+
 /** Ends a running or halted installation; what it made so far stays. False when none ran. */
 export async function endInstallation(home: string, key: string): Promise<boolean> {
   const files = buildFiles(home, key)

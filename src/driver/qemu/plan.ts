@@ -1,16 +1,22 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { readdir, readFile, stat } from 'node:fs/promises'
+import { open, readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { DriverWork, MachinePlace } from '#driver/driver.ts'
 import { Fault } from '#lib/fault.ts'
 import { packageRoot } from '#lib/package-root.ts'
-import { hostSettings, parseKeyboard, parseLocale } from '#windows/host-settings.ts'
+import { hostSettings, parseKeyboard, parseLocale, parseTimeZone } from '#windows/host-settings.ts'
 import { mediaFolder } from '#windows/media/cache.ts'
 import { type Download, fetchFile } from '#windows/media/download.ts'
 import { chooseImage, inspectMedia, type MediaFacts } from '#windows/media/inspect.ts'
 import { productKeyFor } from '#windows/product-key.ts'
-import { type EditionName, OPENSSH_ARCHIVE, type ServerRelease, serverRelease } from '#windows/server-releases.ts'
+import {
+  type EditionName,
+  OPENSSH_ARCHIVE,
+  type ServerRelease,
+  serverEdition,
+  serverRelease
+} from '#windows/server-releases.ts'
 import { goldenKey } from './golden.ts'
 import type { QemuSettings } from './settings.ts'
 
@@ -50,10 +56,12 @@ export function scriptsFolder(): string {
 /** Fault 2 for settings that no release fits, 4 when a file is missing or no engine is known. */
 export async function makePlan(settings: QemuSettings, env: NodeJS.ProcessEnv): Promise<Plan> {
   const release = serverRelease(settings.windows)
-  const edition = (settings.edition ?? release.defaultEdition) as EditionName
+  const edition = serverEdition(release, settings.edition).name
   const host = await hostSettings(env)
   const locale = settings.locale === undefined ? host.locale : parseLocale(settings.locale)
   const keyboard = parseKeyboard(settings.keyboard ?? settings.locale ?? host.keyboard)
+  // Used only when the machine is made, and an hour too late to be told then.
+  if (settings.timeZone !== undefined) await parseTimeZone(settings.timeZone)
   const disc = discOf(settings, release)
   const engine = await engineOf(settings, release)
   const { isolation } = settings
@@ -73,7 +81,16 @@ export async function makePlan(settings: QemuSettings, env: NodeJS.ProcessEnv): 
   return { release, edition, locale, keyboard, isolation, disc, engine, openssh, key }
 }
 
-/** Fetches what the plan needs and looks at the disc. A wrong disc is refused here, before there is a machine. */
+/** Looks at a disc that is there already: a wrong one is refused before there is a machine. */
+export async function checkPlan(plan: Plan): Promise<void> {
+  if ('file' in plan.disc) choosePlanned(plan, await inspectMedia(plan.disc.file))
+}
+
+function choosePlanned({ release, edition }: Plan, facts: MediaFacts): ReturnType<typeof chooseImage> {
+  return chooseImage(facts, { release: release.name, edition, architecture: release.architecture })
+}
+
+/** Fetches what the plan needs and looks at the disc; a wrong one is a Fault. */
 export async function gather(
   plan: Plan,
   settings: QemuSettings,
@@ -84,8 +101,7 @@ export async function gather(
   const folder = mediaFolder(place.home)
   const iso = 'file' in plan.disc ? plan.disc.file : (await fetchFile(plan.disc.download, folder, stage)).path
   const facts = await inspectMedia(iso)
-  const { name, architecture } = plan.release
-  const image = chooseImage(facts, { release: name, edition: plan.edition, architecture })
+  const image = choosePlanned(plan, facts)
   const kmsKey = plan.release.editions.find(edition => edition.name === plan.edition)?.kmsKey
   return {
     iso,
@@ -177,13 +193,33 @@ async function engineOf(settings: QemuSettings, release: ServerRelease): Promise
   return { version, file, ...(sha256 === undefined ? {} : { sha256 }) }
 }
 
-/** What tells one disc from another, without reading all of it. */
+/** What tells one disc from another, without reading all of it. Fault when it is none. */
 async function identityOf(disc: Plan['disc']): Promise<string> {
   if ('download' in disc) return disc.download.sha256 ?? disc.download.sources.join(' ')
   const { size } = await stat(disc.file).catch(() => {
     throw new Fault(`there is no installation disc at ${disc.file}.`, { exitCode: 4, hint: 'Give another: --iso FILE' })
   })
-  return `${size} ${JSON.stringify(await inspectMedia(disc.file))}`
+  // A disc of eight gigabytes takes a minute to hash; pieces from all over it tell two builds apart as well.
+  return `${size} ${await hashSamples(disc.file, size)}`
+}
+
+const SAMPLES = 64
+const SAMPLE_BYTES = 64 * 1024
+
+async function hashSamples(file: string, size: number): Promise<string> {
+  const hash = createHash('sha256')
+  const handle = await open(file, 'r')
+  try {
+    const piece = Buffer.alloc(SAMPLE_BYTES)
+    for (let index = 0; index < SAMPLES; index += 1) {
+      const at = Math.floor((Math.max(0, size - SAMPLE_BYTES) * index) / (SAMPLES - 1))
+      const { bytesRead } = await handle.read(piece, 0, SAMPLE_BYTES, at)
+      hash.update(piece.subarray(0, bytesRead))
+    }
+  } finally {
+    await handle.close()
+  }
+  return hash.digest('hex')
 }
 
 async function hashOfScripts(): Promise<string> {

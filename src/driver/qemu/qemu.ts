@@ -22,9 +22,9 @@ import { copyVars, createOverlay } from './disk.ts'
 import { checkDriver } from './doctor.ts'
 import { addForward, removeForward } from './forwards.ts'
 import { goldenFiles, machinesOf, readGolden } from './golden.ts'
-import { dropInstallation, endInstallation, install, installationOf } from './install.ts'
+import { dropInstallation, endInstallation, install, installationLogs, installationOf } from './install.ts'
 import { machineFiles } from './machine-files.ts'
-import { gather, makePlan, type Plan } from './plan.ts'
+import { checkPlan, gather, makePlan, type Plan } from './plan.ts'
 import { allocatePorts } from './ports.ts'
 import { changeRecord, madeRecord, readFacts, readRecord, type VmRecord, writeRecord } from './record.ts'
 import { diskBytes, QemuSettings } from './settings.ts'
@@ -60,13 +60,36 @@ async function bringUp(settings: QemuSettings, work: UpWork): Promise<Running> {
   })
   const start: Start = { settings, ground, work }
   const record = await ensureRecord(settings, place)
-  if (!record.made) await makeMachine(start, record, work)
+  if (record.made) await checkOrigin(settings, record, work)
+  else await makeMachine(start, record, work)
   await work.stage('provision', async inner => [await startGuest({ ...start, work: { ...work, ...inner } }), undefined])
   await work.stage('engine', async inner => [await awaitEngine({ ...start, work: { ...work, ...inner } }), undefined])
   return {
     reference: engineReference(place, await madeRecord(place, work.machine)),
     windows: { release: release.name, build: (await readFacts(place))?.build ?? release.build }
   }
+}
+
+/** A machine lives on the golden image that it was made of, and machine.yaml cannot make another Windows of it. */
+async function checkOrigin(settings: QemuSettings, { golden: key }: VmRecord, work: MachineWork): Promise<void> {
+  const golden = key === undefined ? undefined : await readGolden(work.place.home, key)
+  if (golden === undefined) {
+    throw new Fault(
+      `the golden image of machine "${work.machine}" is gone: ${goldenFiles(work.place.home, key ?? '').folder}.`,
+      {
+        exitCode: 3,
+        hint: `Bring it back, or remove the machine: oriel rm ${work.machine}`
+      }
+    )
+  }
+  const edition = settings.edition ?? serverRelease(settings.windows).defaultEdition
+  const asked = `Windows ${settings.windows} ${edition}, isolation ${settings.isolation}`
+  const made = `Windows ${golden.release} ${golden.edition}, isolation ${golden.isolation}`
+  if (asked === made) return
+  throw new Fault(`machine "${work.machine}" was made as ${made}; machine.yaml says ${asked}.`, {
+    exitCode: 3,
+    hint: `Put machine.yaml back (${join(work.place.folder, 'machine.yaml')}), or make another machine: oriel up OTHER --driver qemu`
+  })
 }
 
 /** Media, installation and the machine's own disk, for a machine that has none yet. */
@@ -159,6 +182,11 @@ async function configure(
       }
     )
   }
+  if (!made) {
+    // All that can be wrong is told now, while there is nothing of the machine: its host, its settings, its disc.
+    await findGround(settings, work.place, { ...work, report: () => undefined })
+    await checkPlan(await makePlan(settings, work.env))
+  }
   return settings
 }
 
@@ -195,6 +223,13 @@ function virtualMachine(): VirtualMachine<QemuSettings> {
       remove: removeForward
     },
     facts: readFacts,
+    async logs(place) {
+      const record = await readRecord(place)
+      const golden = record?.made ? undefined : record?.golden
+      const installation = golden === undefined ? undefined : installationLogs(place.home, golden)
+      const { com1, log } = machineFiles(place)
+      return installation ?? { guest: com1, hypervisor: log }
+    },
     async tls(place) {
       const record = await readRecord(place)
       if (record?.made) return engineReference(place, record)

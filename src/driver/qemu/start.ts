@@ -222,13 +222,16 @@ export async function applyWhileRunning(start: Start, disc: WantedDisc): Promise
   const { work, settings } = start
   const { place, machine } = work
   const files = machineFiles(place)
-  const offset = await sizeOf(files.com1)
   await changeDisc(files.qmp, await writeMachineDisc(disc, work))
   try {
     const record = await madeRecord(place, machine)
     const limit = settings.stallMinutes * 60_000
     const { id, reboot } = await applyDisc(guestAccess(place, record), limit, work.signal)
-    if (reboot) await awaitReady(start, offset)
+    if (reboot) {
+      // The guest leaves that to the host, which also puts the disc in again.
+      await shutDown(files.qmp, LEAVE_MS)
+      await coldStart(start, record, disc)
+    }
     const applied = reboot ? (await madeRecord(place, machine)).applied : id
     if (applied !== disc.id) {
       throw new Fault('the guest did not take its new settings.', {

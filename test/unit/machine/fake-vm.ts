@@ -127,6 +127,7 @@ export class FakeVm {
         }
       },
       facts: async () => this.facts,
+      logs: async place => ({ guest: join(place.folder, 'guest.log'), hypervisor: join(place.folder, 'vm.log') }),
       tls: async place => ({ url: 'tcp://127.0.0.1:1', tlsFolder: join(place.folder, 'tls') }),
       renewCertificates: async () => {
         this.#ask('vm.renewCertificates')
