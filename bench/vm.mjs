@@ -114,11 +114,12 @@ try {
 
   const second = oriel('up', 'b', ...options, ...small).seconds
   oriel('rm', '--force', 'b')
-  const machine = commandOf('oriel-a')
   oriel('suspend', 'a')
   const resumed = oriel('up', 'a').seconds
   oriel('stop', 'a')
   const cold = oriel('up', 'a').seconds
+  // Of a start without a disc in the drive.
+  const machine = commandOf('oriel-a')
   oriel('stop', 'a')
 
   // The same guests by QEMU alone, on copies of their disks.

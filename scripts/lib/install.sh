@@ -51,7 +51,7 @@ install_test_tools() {
   if on_debian; then
     apt_install ssh-keygen:openssh-client xmllint:libxml2-utils isoinfo:genisoimage xorriso:xorriso 7z:p7zip-full \
       wimlib-imagex:wimtools qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils openssl:openssl swtpm:swtpm \
-      hivexsh:libhivex-bin /usr/share/OVMF/OVMF_CODE_4M.fd:ovmf &&
+      hivexsh:libhivex-bin zstd:zstd /usr/share/OVMF/OVMF_CODE_4M.fd:ovmf &&
       install_quietly sshd:openssh-server ssh.service ssh.socket &&
       install_quietly docker-registry:docker-registry docker-registry.service
     return
@@ -59,7 +59,7 @@ install_test_tools() {
   # The other tools, and QEMU's firmware, come with these or with the system.
   local pair formulae=()
   for pair in qemu-system-x86_64:qemu xorriso:xorriso isoinfo:cdrtools 7z:p7zip wimlib-imagex:wimlib swtpm:swtpm \
-    xmllint:libxml2 hivexsh:hivex; do
+    xmllint:libxml2 hivexsh:hivex zstd:zstd; do
     has "${pair%%:*}" || formulae+=("${pair#*:}")
   done
   [ ${#formulae[@]} -eq 0 ] && return

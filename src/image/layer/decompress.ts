@@ -1,5 +1,6 @@
-import { type Duplex, pipeline, Readable } from 'node:stream'
+import { type Duplex, pipeline, Readable, Transform } from 'node:stream'
 import zlib from 'node:zlib'
+import { Decompress } from 'fzstd'
 import { Fault, messageOf } from '#lib/fault.ts'
 
 const CHUNK_BYTES = 256 * 1024
@@ -8,21 +9,44 @@ const CHUNK_BYTES = 256 * 1024
 const nodeZstd = (zlib as { createZstdDecompress?: (options: { chunkSize: number }) => Duplex }).createZstdDecompress
 
 /**
- * The plain tar of a layer, by its media type (Docker's and OCI's, foreign ones included). `zstd` makes a decoder for a Node
- * that has none. Fault for a media type that is no layer's; the stream ends with one when the data are damaged.
+ * The plain tar of a layer, by its media type (Docker's and OCI's, foreign ones included). Fault for a media type that is no layer's; the stream ends with one when the data are damaged.
  */
-export function decompress(stream: Readable, mediaType: string, zstd?: () => Duplex): Readable {
+export function decompress(stream: Readable, mediaType: string): Readable {
   const format = /^application\/vnd\.(?:oci|docker)\..*\btar(?:[.+](gzip|zstd))?$/.exec(mediaType)
   if (format === null) throw new Fault(`"${mediaType}" is no media type of a layer`)
   if (format[1] === undefined) return stream
-  const decoder = format[1] === 'gzip' ? zlib.createGunzip({ chunkSize: CHUNK_BYTES }) : zstdDecoder(zstd)
+  const decoder = format[1] === 'gzip' ? zlib.createGunzip({ chunkSize: CHUNK_BYTES }) : zstdDecoder()
   return Readable.from(decoded(stream, decoder, format[1]), { objectMode: false, highWaterMark: 4 * CHUNK_BYTES })
 }
 
-function zstdDecoder(zstd: (() => Duplex) | undefined): Duplex {
-  const decoder = nodeZstd?.({ chunkSize: CHUNK_BYTES }) ?? zstd?.()
-  if (decoder === undefined) throw new Fault('this layer is compressed with zstd, which this Node.js cannot read')
-  return decoder
+function zstdDecoder(): Duplex {
+  return nodeZstd?.({ chunkSize: CHUNK_BYTES }) ?? slowZstdDecoder()
+}
+
+/** In JavaScript, for a Node that has none of its own. */
+export function slowZstdDecoder(): Duplex {
+  const decoder = new Decompress()
+  return new Transform({
+    readableHighWaterMark: CHUNK_BYTES,
+    transform(chunk: Buffer, _encoding, done) {
+      try {
+        decoder.ondata = piece => this.push(piece)
+        decoder.push(chunk)
+        done()
+      } catch (error) {
+        done(error instanceof Error ? error : new Error(String(error)))
+      }
+    },
+    flush(done) {
+      try {
+        decoder.ondata = piece => this.push(piece)
+        decoder.push(new Uint8Array(0), true)
+        done()
+      } catch (error) {
+        done(error instanceof Error ? error : new Error(String(error)))
+      }
+    }
+  })
 }
 
 async function* decoded(stream: Readable, decoder: Duplex, format: string): AsyncGenerator<Buffer> {

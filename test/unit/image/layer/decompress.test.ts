@@ -1,8 +1,9 @@
-import { PassThrough, Readable } from 'node:stream'
+import { execFileSync } from 'node:child_process'
+import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { gzipSync } from 'node:zlib'
 import { expect, test } from 'vitest'
-import { decompress } from '#image/layer/decompress.ts'
+import { decompress, slowZstdDecoder } from '#image/layer/decompress.ts'
 import { Fault } from '#lib/fault.ts'
 import { inPieces } from '../../../support/tar.ts'
 
@@ -23,11 +24,13 @@ test('a plain tar passes', async () => {
   expect(decompress(stream, 'application/vnd.oci.image.layer.v1.tar')).toBe(stream)
 })
 
-test('zstd is read by what is given for it', async () => {
+test('zstd, also without a decoder of Node', async () => {
   const mediaType = 'application/vnd.oci.image.layer.v1.tar+zstd'
-  const damaged = new PassThrough()
-  damaged._transform = (_chunk, _encoding, callback) => callback(new Error('bad magic'))
-  await expect(buffer(decompress(Readable.from([PLAIN]), mediaType, () => damaged))).rejects.toThrow(Fault)
+  const zstd = execFileSync('zstd', ['-q', '-c'], { input: PLAIN })
+  expect((await buffer(decompress(inPieces(zstd, 1000), mediaType))).equals(PLAIN)).toBe(true)
+  expect((await buffer(inPieces(zstd, 777).pipe(slowZstdDecoder()))).equals(PLAIN)).toBe(true)
+  await expect(buffer(decompress(Readable.from([PLAIN]), mediaType))).rejects.toThrow(/no zstd data/)
+  await expect(buffer(decompress(Readable.from([zstd.subarray(0, 100)]), mediaType))).rejects.toThrow(Fault)
 })
 
 test('damaged and cut data are a Fault', async () => {
