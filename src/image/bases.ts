@@ -40,14 +40,15 @@ export function knownBase(reference: string): KnownBase | 'unknownTag' | undefin
   return release === undefined ? 'unknownTag' : { family, release }
 }
 
-/** What Microsoft's own image of this base says in its config. */
+/**
+ * What Microsoft's own image of this base says in its config. No PATH: that is in the registry, and a variable of the config
+ * would hide what `RUN setx /M PATH …` writes there (moby/buildkit#5446).
+ */
 export function baseConfig(family: WindowsImage['family']): WindowsConfig {
-  const path = 'C:\\Windows\\system32;C:\\Windows'
   return {
     Cmd: ['c:\\windows\\system32\\cmd.exe'],
     Entrypoint: null,
-    Env:
-      family === 'nanoserver' ? [`PATH=${path};C:\\Users\\ContainerUser\\AppData\\Local\\Microsoft\\WindowsApps`] : [],
+    Env: [],
     User: family === 'nanoserver' ? 'ContainerUser' : '',
     WorkingDir: '',
     Volumes: null,

