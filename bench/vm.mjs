@@ -131,12 +131,11 @@ try {
   const elsewhere = argv =>
     argv.map(word =>
       word
-        .replace(/path=[^,]*com1\.log/, `path=${com1}`)
-        .replace(/path=[^,]*\.sock/, `path=${qmp}`)
-        .replace(/filename=[^,]*disk\.qcow2/, `filename=${disk}`)
-        .replace(/filename=[^,]*vars\.qcow2/, `filename=${vars}`)
-        .replace(/filename=[^,]*\/(install|setup)\.iso/, (_, name) => `filename=${join(root, name)}.iso`)
-        .replace(/[^=,]*qemu\.log$/, join(root, 'qemu.log'))
+        .replace(/\/[^",=]*\/com1\.log/g, com1)
+        .replace(/\/[^",=]*\.sock/g, qmp)
+        .replace(/\/[^",=]*\/disk\.qcow2/g, disk)
+        .replace(/\/[^",=]*\/vars\.qcow2/g, vars)
+        .replace(/\/[^",=]*\/((install|setup)\.iso|qemu\.log)/g, (_, name) => join(root, name))
     )
   must('qemu-img', ['convert', '-O', 'qcow2', join(vm, 'disk.qcow2'), disk])
   copyFileSync(join(vm, 'vars.qcow2'), vars)
