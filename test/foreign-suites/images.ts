@@ -29,12 +29,12 @@ export async function makeArchives(folder: string): Promise<Archives> {
   const root = join(folder, 'busybox')
   const busybox = join(folder, 'busybox.tar')
   const script = `
-    mkdir -p "$1/bin" "$1/etc" "$1/root" "$1/usr/bin" "$1/usr/sbin" "$1/sbin" "$1/var" "$1/home"
+    mkdir -p "$1/bin" "$1/etc" "$1/root" "$1/usr/bin" "$1/usr/sbin" "$1/sbin" "$1/var/opt" "$1/home"
     mkdir -m 1777 "$1/tmp"
     cp "$(command -v busybox)" "$1/bin/busybox"
     for applet in $("$1/bin/busybox" --list); do test "$applet" = busybox || ln -s busybox "$1/bin/$applet"; done
-    printf 'root:x:0:0:root:/root:/bin/sh\\nnobody:x:65534:65534:nobody:/:/bin/false\\n' >"$1/etc/passwd"
-    printf 'root:x:0:\\nnobody:x:65534:\\n' >"$1/etc/group"
+    printf 'root:x:0:0:root:/root:/bin/sh\\npostgres:x:70:70::/var/lib/postgresql:/bin/sh\\nnobody:x:65534:65534:nobody:/:/bin/false\\n' >"$1/etc/passwd"
+    printf 'root:x:0:\\npostgres:x:70:\\nnobody:x:65534:\\n' >"$1/etc/group"
     tar -C "$1" --owner=0 --group=0 -cf "$2" .`
   await runOk('sh', ['-ec', script, 'sh', root, busybox])
   return { busybox, debian }
@@ -45,9 +45,10 @@ export async function loadImages(url: string, registry: string, archives: Archiv
   const docker = (...args: string[]) => runOk('docker', ['-H', url, ...args])
   const commands = { busybox: '["/bin/sh"]', debian: '["/bin/bash"]' }
   for (const kind of ['busybox', 'debian'] as const) {
-    const id = (await docker('import', '-c', `CMD ${commands[kind]}`, archives[kind])).trim()
     for (const name of NAMES[kind]) {
-      await docker('tag', id, name)
+      // Each an image of its own: one that went by several names would fare differently when unused ones are removed.
+      const changes = ['-c', `CMD ${commands[kind]}`, '-c', `LABEL stand-in=${name}`]
+      const id = (await docker('import', ...changes, archives[kind], name)).trim()
       const there = `${registry}/library/${name}`
       await docker('tag', id, there)
       await docker('push', there)
