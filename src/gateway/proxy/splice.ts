@@ -15,8 +15,8 @@ const responseHeadLimit = 256 * 1024
 /** An engine's error message is a sentence; what is longer is cut. */
 const errorBodyLimit = 256 * 1024
 const errorBodyMs = 30_000
-/** The body of an upgrade is a few options; what is longer is no such body and flows. */
-const upgradeBodyLimit = 64 * 1024
+/** A body of a few options is sent with its head; what is longer is no such body and flows. */
+const optionsBodyLimit = 64 * 1024
 
 /**
  * Joins a client whose request head has been read to a connection of its own to the engine. Ends when the answer's head is
@@ -111,8 +111,12 @@ class Exchange {
     let head = withFraming(request, transforms ? { kind: 'chunked' } : framing, this.#sent)
     if (!this.#upgrade) head = withHeader(withHeader(head, 'Keep-Alive'), 'Connection', 'close')
     const lead = [formatRequestHead(head)]
-    if (this.#upgrade && !transforms && framing.kind === 'length' && framing.length <= upgradeBodyLimit) {
+    // Who asks for a word before the body gets it from the engine, which has to have the head for that.
+    const awaitsWord = valuesOf(this.#sent.headers, 'expect').length > 0
+    if (!transforms && !awaitsWord && framing.kind === 'length' && framing.length <= optionsBodyLimit) {
       // Docker drops the body of an attach only when it comes with the head; one that comes later becomes standard input.
+      // And it answers some requests, as a resize, without a look at their body, and hangs up: a body that comes after that
+      // breaks the connection, and the answer is lost with it.
       lead.push(await readBody(this.#client, framing.length))
     }
     this.#engine.write(Buffer.concat(lead))

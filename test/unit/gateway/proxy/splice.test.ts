@@ -98,6 +98,40 @@ test('the body of an upgrade arrives with its head, however the client sent it',
   expect(first).toEqual([`${head}{"a":"body"}`])
 })
 
+test('a small body arrives with its head, so that an engine that reads neither further can still be heard', async () => {
+  const first: string[] = []
+  const { open } = await start(socket => {
+    socket.once('data', chunk => {
+      first.push(chunk.toString('latin1'))
+      socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok')
+      socket.destroySoon()
+    })
+  })
+  const client = open()
+  client.write('POST /containers/a/resize HTTP/1.1\r\nHost: d\r\nContent-Length: 15\r\n\r\n')
+  await pause(20)
+  client.write('{"h":10,')
+  await pause(20)
+  client.write('"w":10}')
+  expect(await readAll(client)).toMatch(/^HTTP\/1.1 200 OK.*ok$/s)
+  expect(first).toHaveLength(1)
+  expect(first[0]).toMatch(/\r\n\r\n{"h":10,"w":10}$/)
+})
+
+test('a client that asks for a word before its body is heard before it', async () => {
+  const { open } = await start(
+    onHead(socket => {
+      socket.write('HTTP/1.1 100 Continue\r\n\r\n')
+      socket.once('data', chunk => socket.end(`HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n${chunk}`))
+    })
+  )
+  const client = open()
+  client.write('POST /x HTTP/1.1\r\nHost: d\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n')
+  await readUntil(client, '100 Continue\r\n\r\n')
+  client.write('hi')
+  expect(await readAll(client)).toMatch(/\r\n\r\nhi$/)
+})
+
 test('the engine may end first and still listen', async () => {
   let input = ''
   const { open, engineSockets } = await start(
