@@ -260,6 +260,8 @@ export async function cpuSeconds(pid: number): Promise<number | undefined> {
   if (text === undefined) return undefined
   // proc_pid_stat(5): the name in parentheses may hold anything, so count from its end. Fields 14 and 15, in hundredths.
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
+  // One that has ended and waits for its parent to take notice does nothing any more.
+  if (fields[0] === 'Z') return undefined
   return (Number(fields[11]) + Number(fields[12])) / 100
 }
 

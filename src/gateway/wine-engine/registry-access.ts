@@ -1,6 +1,6 @@
 import type { RequestHead } from '#gateway/proxy/handling.ts'
 import { parseRegistryAuth, type RegistryAuth } from '#image/registry/auth.ts'
-import { RegistryClient } from '#image/registry/client.ts'
+import type { RegistryClient } from '#image/registry/client.ts'
 import type { ImageReference } from '#image/registry/reference.ts'
 import type { WineContext } from './context.ts'
 import { type Json, objectOf } from './json.ts'
@@ -17,6 +17,8 @@ export async function withRegistry<T>(
   work: (client: RegistryClient) => Promise<T>
 ): Promise<T> {
   const info = objectOf(await context.engine.json('GET', '/info', undefined, { signal }))
+  // Its HTTP client is larger than all the rest of the agent, and most agents never pull.
+  const { RegistryClient } = await import('#image/registry/client.ts')
   const client = new RegistryClient(registry, {
     ...registrySettings(objectOf(info.RegistryConfig)),
     ...(auth === undefined ? {} : { auth }),
