@@ -12,7 +12,8 @@ need_node() {
 install_modules() {
   [ node_modules/.package-lock.json -nt package-lock.json ] && return
   # Not npm ci: it refuses a lock file made where a registry lacked the optional packages of another platform.
-  npm install --no-save --include=dev --no-audit --no-fund --loglevel=error && touch node_modules/.package-lock.json
+  # No package here needs its install script, and some would compile what nobody uses.
+  npm install --no-save --ignore-scripts --include=dev --no-audit --no-fund --loglevel=error && touch node_modules/.package-lock.json
 }
 
 # has COMMAND, or has /FILE

@@ -1,7 +1,13 @@
-import Parser from 'tree-sitter'
-import PowerShell from 'tree-sitter-powershell'
+import { createRequire } from 'node:module'
+import { Language, type Node, Parser } from 'web-tree-sitter'
 
-export type Node = Parser.SyntaxNode
+export type { Node }
+
+// As WebAssembly: the native parser would have to be compiled on some machines, and not all have a compiler.
+await Parser.init()
+const parser = new Parser()
+const grammar = createRequire(import.meta.url).resolve('tree-sitter-powershell/tree-sitter-powershell.wasm')
+parser.setLanguage(await Language.load(grammar))
 
 /** A PowerShell script and its syntax tree. */
 export interface Script {
@@ -29,10 +35,9 @@ export interface Command {
 export type Signature = ReadonlyMap<string, 'value' | 'switch'>
 
 export function parseScript(name: string, text: string): Script {
-  const parser = new Parser()
-  parser.setLanguage(PowerShell)
-  // By default the binding takes no text of more than 32 KiB.
-  return { name, text, root: parser.parse(text, null, { bufferSize: 1024 * 1024 }).rootNode }
+  const tree = parser.parse(text)
+  if (tree === null) throw new Error(`${name} was not parsed`)
+  return { name, text, root: tree.rootNode }
 }
 
 /** 1-based, as editors count. */
