@@ -123,7 +123,7 @@ vmTest('screenshot and view show the guest', LONG, async () => {
 vmTest('a clock that has drifted is set by the host agent', LONG, async () => {
   vm.ssh('date -s "@$(( $(date +%s) - 7200 ))"')
   await waitFor(() => Math.abs(guestClock() - Date.now()) < 5000, 60_000, 'the guest to have the right time', 2000)
-  expect(await vm.ok(['logs', 'win'])).toContain('clock was set')
+  await waitFor(async () => (await vm.ok(['logs', 'win'])).includes('clock was set'), 20_000, 'the agent to say so')
 })
 
 vmTest('suspend and resume: containers go on where they were, and the clock is right', LONG, async () => {
@@ -227,7 +227,7 @@ vmTest('upgrade replaces the engine, and goes back when the new one does not ans
   use(brokenArchive)
   const { code, stderr } = await vm.oriel(['upgrade', 'win', '--engine', brokenArchive.version], { timeoutMs: 300_000 })
   expect(code).toBe(1)
-  expect(stderr).toMatch(/did not answer|went back|old/i)
+  expect(stderr).toMatch(/29\.9\.0-broken does not answer .*; 29\.8\.0 runs again/)
   expect(await vm.out(['version', '-f', '{{.Server.Os}}'])).toBe('linux')
   writeFileSync(spec, original)
 })
