@@ -8,7 +8,7 @@ import { cleanEnv } from '../support/command.ts'
 import { ORIEL_PROGRAM, TestVm, useStandIn, vmTest } from '../support/vm.ts'
 import { waitFor } from '../support/wait.ts'
 
-const LONG = { timeout: 600_000 }
+const LONG = { timeout: 1_200_000 }
 const machines: TestVm[] = []
 
 useStandIn()

@@ -12,7 +12,7 @@ import { freePort, waitFor } from '../support/wait.ts'
 
 // One machine through its whole life, in order: an installation takes a minute, so it is not made for each test.
 const vm = new TestVm('win')
-const LONG = { timeout: 600_000 }
+const LONG = { timeout: 1_200_000 }
 
 useStandIn()
 afterAll(() => vm.remove(), 300_000)
