@@ -62,11 +62,14 @@ export async function openHashedFile(path: string, options: HashedFileOptions): 
 export async function hashFile(
   path: string,
   hash: { update(bytes: Buffer): unknown },
-  signal: AbortSignal,
-  onBytes: (bytes: number) => void
+  signal?: AbortSignal,
+  onBytes: (bytes: number) => void = () => undefined
 ): Promise<number> {
   let bytes = 0
-  for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024, signal })) {
+  for await (const chunk of createReadStream(path, {
+    highWaterMark: 1024 * 1024,
+    ...(signal === undefined ? {} : { signal })
+  })) {
     hash.update(chunk as Buffer)
     bytes += (chunk as Buffer).length
     onBytes(bytes)

@@ -16,10 +16,10 @@ work=$out/work
 rm -rf "$work"
 trap 'rm -rf "$work"' EXIT
 root=$work/root
-mkdir -p "$root/work" "$cache/packages/partial"
+mkdir -p "$root/made" "$cache/packages/partial"
 
 step() { echo "stand-in: $*" >&2; }
-in_root() { chroot "$root" /usr/bin/env -i -C /work PATH=/usr/sbin:/usr/bin LC_ALL=C "$@"; }
+in_root() { chroot "$root" /usr/bin/env -i -C /made PATH=/usr/sbin:/usr/bin LC_ALL=C "$@"; }
 
 step "fetching Debian's packages"
 # With an empty list of installed packages apt gives all that these need, from wherever this machine installs.
@@ -71,7 +71,7 @@ modules() {
 in_root depmod "$kernel"
 
 step 'making the first file system'
-first=$root/work/first
+first=$root/made/first
 mkdir -p "$first/bin"
 cp "$root/usr/bin/busybox" "$first/bin/"
 for applet in $(in_root busybox --list); do [ "$applet" = busybox ] || ln -s busybox "$first/bin/$applet"; done
@@ -83,7 +83,7 @@ modules "$first" ahci nvme sd_mod sr_mod ext4 crc32c_generic loop squashfs overl
 (cd "$first" && find . | in_root sh -c 'cd first && cpio -o -H newc --quiet' >../initrd)
 
 step 'making the guest'
-guest=$root/work/guest
+guest=$root/made/guest
 mkdir -p "$guest/usr/bin" "$guest/usr/sbin" "$guest/usr/lib" "$guest/usr/lib64"
 for folder in bin sbin lib lib64; do ln -s "usr/$folder" "$guest/$folder"; done
 for folder in c proc sys dev run tmp var root etc disc answers efi ProgramData; do mkdir -p "$guest/$folder"; done
@@ -120,7 +120,7 @@ in_root mksquashfs guest root.squashfs -quiet -no-progress -all-root -comp lz4 -
 step 'making install.wim'
 # loader OUTPUT FOLDER WORDS: GRUB, which loads kernel and first file system from FOLDER of whatever disk has them.
 loader() {
-  cat >"$root/work/loader.cfg" <<CFG
+  cat >"$root/made/loader.cfg" <<CFG
 search.file $2/linux root
 linux $2/linux quiet loglevel=1 apparmor=0 mitigations=off $3
 initrd $2/initrd
@@ -130,12 +130,12 @@ CFG
 }
 loader bootmgfw.efi /EFI/Microsoft/Boot stand-in=disk 'part_gpt fat'
 loader loader.efi /boot stand-in=setup 'udf fat'
-tree=$root/work/windows
+tree=$root/made/windows
 mkdir -p "$tree/Windows/Boot" "$tree/Windows/System32"
-mv "$root/work/root.squashfs" "$tree/Windows/System32/"
+mv "$root/made/root.squashfs" "$tree/Windows/System32/"
 cp "$root"/boot/vmlinuz-* "$tree/Windows/Boot/linux"
-cp "$root/work/initrd" "$root/work/bootmgfw.efi" "$tree/Windows/Boot/"
-disc=$root/work/disc
+cp "$root/made/initrd" "$root/made/bootmgfw.efi" "$tree/Windows/Boot/"
+disc=$root/made/disc
 mkdir -p "$disc/sources/\$OEM\$" "$disc/boot" "$disc/efi/boot" "$disc/efi/microsoft/boot" "$disc/support"
 # image NAME DISPLAY EDITION INSTALLATION: adds it, with the words that Microsoft's have.
 image() {
@@ -167,7 +167,7 @@ image SERVERSTANDARD 'Standard Evaluation (Desktop Experience)' ServerStandardEv
 image SERVERDATACENTERCORE 'Datacenter Evaluation' ServerDatacenterEval 'Server Core'
 image SERVERDATACENTER 'Datacenter Evaluation (Desktop Experience)' ServerDatacenterEval Server
 step 'making the disc'
-mkdir -p "$root/work/pe/Windows"
+mkdir -p "$root/made/pe/Windows"
 in_root wimlib-imagex capture pe disc/sources/boot.wim 'Microsoft Windows Setup (amd64)' --compress=none >/dev/null
 in_root wimlib-imagex dir disc/sources/install.wim 1 --detailed --path=/Windows/System32/root.squashfs |
   sed -n 's/^Offset in WIM *= \([0-9]*\).*/\1/p' >"$disc/boot/root.offset"
@@ -179,10 +179,10 @@ printf 'This disc contains a "UDF" file system and requires an operating system\
 printf 'Linux, in the place of Windows Server 2025\r\n' | tee "$disc/bootmgr" "$disc/bootmgr.efi" >"$disc/setup.exe"
 printf '[AutoRun.Amd64]\r\nopen=setup.exe\r\n' >"$disc/autorun.inf"
 head -c 4096 /dev/zero >"$disc/boot/etfsboot.com"
-cp "$here/prompt.S" "$root/work/"
+cp "$here/prompt.S" "$root/made/"
 in_root as -o prompt.o prompt.S
 in_root objcopy -O binary -j .text prompt.o prompt.efi
-cp "$root/work/loader.efi" "$disc/efi/boot/bootx64.efi"
+cp "$root/made/loader.efi" "$disc/efi/boot/bootx64.efi"
 # Two of one size, as Microsoft's are.
 for pair in efisys:prompt efisys_noprompt:loader; do
   fat=disc/efi/microsoft/boot/${pair%:*}.bin
@@ -197,17 +197,17 @@ in_root genisoimage -quiet -o $iso -V SSS_X64FREE_EN-US_DV9 -udf -iso-level 3 \
 
 step 'making engine archives and an image'
 for version in 29.7.2 29.8.0 29.9.0-broken; do
-  rm -rf "$root/work/docker"
-  mkdir "$root/work/docker"
-  echo $version | tee "$root/work/docker/dockerd.exe" >"$root/work/docker/docker.exe"
-  touch -d @1767225600 "$root/work/docker/"* "$root/work/docker"
+  rm -rf "$root/made/docker"
+  mkdir "$root/made/docker"
+  echo $version | tee "$root/made/docker/dockerd.exe" >"$root/made/docker/docker.exe"
+  touch -d @1767225600 "$root/made/docker/"* "$root/made/docker"
   in_root env TZ=UTC zip -qrX docker-$version-stand-in.zip docker
 done
-layer=$root/work/layer
+layer=$root/made/layer
 mkdir -p "$layer/bin" "$layer/tmp"
 cp "$root/usr/bin/busybox" "$layer/bin/"
 for applet in sh ash echo cat ls sleep true false date env hostname id nc wget httpd ps head tail grep sort dd sync; do ln -s busybox "$layer/bin/$applet"; done
-saved=$root/work/saved
+saved=$root/made/saved
 mkdir "$saved"
 tar -C "$layer" --sort=name --owner=0 --group=0 --numeric-owner --mtime=@1767225600 -cf "$saved/layer.tar" .
 jq_root() { in_root jq -nc "$@"; }
@@ -215,9 +215,9 @@ jq_root --arg layer "sha256:$(sha256sum "$saved/layer.tar" | cut -d ' ' -f 1)" '
   created: "2026-01-01T00:00:00Z", config: {Cmd: ["sh"], Env: ["PATH=/bin"]}, rootfs: {type: "layers", diff_ids: [$layer]}}' \
   >"$saved/config.json"
 jq_root '[{Config: "config.json", RepoTags: ["stand-in/busybox:latest"], Layers: ["layer.tar"]}]' >"$saved/manifest.json"
-tar -C "$saved" -cf "$root/work/busybox.tar" .
+tar -C "$saved" -cf "$root/made/busybox.tar" .
 
-mv "$root/work/$iso" "$root"/work/docker-*.zip "$root/work/busybox.tar" "$out/"
+mv "$root/made/$iso" "$root"/made/docker-*.zip "$root/made/busybox.tar" "$out/"
 LC_ALL=C grep -abo 'variant=normal  ' "$out/$iso" | cut -d : -f 1 >"$out/variant.offset"
 touch "$out/done"
 step "made in $out"

@@ -149,12 +149,8 @@ export async function goOn(socket: string): Promise<void> {
 }
 
 export async function waitUntilGone(socket: string, limitMs: number): Promise<boolean> {
-  const end = Date.now() + limitMs
-  while (!(await vmGone(socket))) {
-    if (Date.now() > end) return false
-    await new Promise(resolve => setTimeout(resolve, 200))
-  }
-  return true
+  const gone = await poll(async () => (await vmGone(socket)) || undefined, { limitMs })
+  return gone === true
 }
 
 /** Asks the guest to shut down, and cuts its power after `limitMs`. Gives words on which it was. */

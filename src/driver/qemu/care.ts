@@ -7,12 +7,12 @@ import { ensurePki } from '#pki/store.ts'
 import { writeDisc } from '#windows/disc/iso-writer.ts'
 import { ENGINE_LABEL, engineDiscFiles } from '#windows/disc/setup-disc.ts'
 import { mediaFolder } from '#windows/media/cache.ts'
-import { engineArchive } from '#windows/server-releases.ts'
+import { engineArchive, serverRelease } from '#windows/server-releases.ts'
 import { changeDisc, ejectDisc, shutDown, vmGone } from './boot.ts'
 import { type GuestAccess, guestFacts, rearmGuest, setGuestClock, upgradeEngine } from './guest.ts'
 import { wantedDisc } from './machine-disc.ts'
 import { machineFiles } from './machine-files.ts'
-import { fetchEngine, makePlan, type Plan } from './plan.ts'
+import { engineOf, fetchEngine, type Plan } from './plan.ts'
 import { changeRecord, madeRecord, readRecord, writeFacts } from './record.ts'
 import type { QemuSettings } from './settings.ts'
 import { applyWhileRunning, awaitEngine, engineReference, guestAccess, type Start, startGuest } from './start.ts'
@@ -56,10 +56,9 @@ export async function rearm(start: Start): Promise<string> {
 /** Puts another Docker Engine into the guest. The guest goes back to its old one when the new one does not answer. */
 export async function upgrade(version: string, start: Start): Promise<string> {
   const { work, settings } = start
-  const { place, env } = work
+  const { place } = work
   const record = await running(work)
-  const plan = await makePlan(settings, env)
-  const engine = await fetchEngine(engineFor(version, settings, plan), mediaFolder(place.home), {
+  const engine = await fetchEngine(engineFor(version, settings), mediaFolder(place.home), {
     stage: 'upgrade',
     ...work
   })
@@ -80,10 +79,14 @@ export async function upgrade(version: string, start: Start): Promise<string> {
   }
 }
 
-function engineFor(version: string, settings: QemuSettings, plan: Plan): Plan['engine'] {
+function engineFor(version: string, settings: QemuSettings): Plan['engine'] {
+  const release = serverRelease(settings.windows)
   // The person's own archive, when machine.yaml names one of this version.
-  if (settings.engineArchive !== undefined && plan.engine.version === version) return plan.engine
-  const { url, sha256 } = engineArchive(version, plan.release)
+  if (settings.engineArchive !== undefined) {
+    const own = engineOf(settings, release)
+    if (own.version === version) return own
+  }
+  const { url, sha256 } = engineArchive(version, release)
   return { version, download: { file: `docker-${version}.zip`, sources: [url], kind: 'zip', sha256 } }
 }
 

@@ -1,6 +1,7 @@
 import type { Forward, MachineWork } from '#driver/driver.ts'
 import { Fault, messageOf } from '#lib/fault.ts'
 import { vmGone, withQmp } from './boot.ts'
+import { removeForward as closePort, addForward as openPort } from './devices.ts'
 import { machineFiles } from './machine-files.ts'
 import { allocatePorts, isFree, portHolder } from './ports.ts'
 import { changeRecord, madeRecord } from './record.ts'
@@ -27,9 +28,9 @@ export async function addForward(asked: { hostPort?: number; guestPort: number }
     })
   }
   if (!(await vmGone(files.qmp))) {
-    const said = await withQmp(files.qmp, qmp => qmp.human(`hostfwd_add ${NET} ${rule(forward)}`))
-    // QEMU answers a command of its monitor with nothing when all went well.
-    if (said.trim() !== '') throw await cannotOpen(forward, said.trim())
+    await withQmp(files.qmp, qmp => openPort(qmp, hostPort, guestPort)).catch(async error => {
+      throw await cannotOpen(forward, messageOf(error))
+    })
   }
   await changeRecord(place, former => ({ ...former, forwards: [...former.forwards, forward] }))
   return forward
@@ -46,7 +47,7 @@ export async function removeForward(hostPort: number, work: MachineWork): Promis
     })
   }
   if (!(await vmGone(files.qmp))) {
-    await withQmp(files.qmp, qmp => qmp.human(`hostfwd_remove ${NET} tcp:127.0.0.1:${hostPort}`))
+    await withQmp(files.qmp, qmp => closePort(qmp, hostPort))
   }
   await changeRecord(place, former => ({
     ...former,
@@ -54,17 +55,10 @@ export async function removeForward(hostPort: number, work: MachineWork): Promis
   }))
 }
 
-/** QEMU's name of the guest's network (argv.ts). */
-const NET = 'net'
-
 async function freeNear(port: number): Promise<number> {
   if (port >= 1024 && (await isFree(port))) return port
   const [free = 0] = await allocatePorts(1)
   return free
-}
-
-function rule({ hostPort, guestPort }: Forward): string {
-  return `tcp:127.0.0.1:${hostPort}-:${guestPort}`
 }
 
 function checkPort(port: number): void {

@@ -1,9 +1,10 @@
-import { chmod, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
+import { chmod, mkdir, open, readdir, rename, rm } from 'node:fs/promises'
 import { uptime } from 'node:os'
 import { join } from 'node:path'
 import type { MachineWork } from '#driver/driver.ts'
 import { readJsonFile, writeFileAtomic } from '#lib/atomic-file.ts'
 import { Fault } from '#lib/fault.ts'
+import { sizeOf } from '#lib/hashed-file.ts'
 import { answerFile } from '#windows/answer-file.ts'
 import { writeDisc } from '#windows/disc/iso-writer.ts'
 import { SETUP_LABEL, setupDiscFiles } from '#windows/disc/setup-disc.ts'
@@ -208,7 +209,7 @@ async function bootGuest(
     ...build,
     hostBootedAt: hostBootedAt(),
     qmp: join(work.place.socketFolder, 'install.sock'),
-    offset: await sizeOf(files.com1)
+    offset: (await sizeOf(files.com1)) ?? 0
   }
   // Written first, so that whoever comes after a kill finds the machine that this starts.
   await writeBuild(files, whole)
@@ -312,11 +313,4 @@ async function writeBuild(files: BuildFiles, build: Build): Promise<void> {
 
 function hostBootedAt(): number {
   return Math.round(Date.now() / 1000 - uptime())
-}
-
-async function sizeOf(file: string): Promise<number> {
-  return stat(file).then(
-    ({ size }) => size,
-    () => 0
-  )
 }

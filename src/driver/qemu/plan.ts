@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
 import { open, readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { DriverWork, MachinePlace } from '#driver/driver.ts'
-import { Fault } from '#lib/fault.ts'
+import { Fault, messageOf } from '#lib/fault.ts'
+import { hashFile } from '#lib/hashed-file.ts'
 import { packageRoot } from '#lib/package-root.ts'
 import { hostSettings, parseKeyboard, parseLocale, parseTimeZone } from '#windows/host-settings.ts'
 import { mediaFolder } from '#windows/media/cache.ts'
@@ -63,7 +63,7 @@ export async function makePlan(settings: QemuSettings, env: NodeJS.ProcessEnv): 
   // Used only when the machine is made, and an hour too late to be told then.
   if (settings.timeZone !== undefined) await parseTimeZone(settings.timeZone)
   const disc = discOf(settings, release)
-  const engine = await engineOf(settings, release)
+  const engine = engineOf(settings, release)
   const { isolation } = settings
   const openssh = release.openssh === 'archive'
   const key = goldenKey({
@@ -73,7 +73,7 @@ export async function makePlan(settings: QemuSettings, env: NodeJS.ProcessEnv): 
     keyboard,
     isolation,
     disc: await identityOf(disc),
-    engine: `${engine.version} ${'file' in engine ? (engine.sha256 ?? (await hashFile(engine.file))) : engine.download.sha256}`,
+    engine: `${engine.version} ${'file' in engine ? (engine.sha256 ?? (await sha256Of(engine.file))) : engine.download.sha256}`,
     key: settings.productKey ?? '',
     disk: String(GOLDEN_DISK_BYTES),
     scripts: await hashOfScripts()
@@ -129,7 +129,7 @@ export async function fetchEngine(
     const { path, sha256 } = await fetchFile(engine.download, folder, work)
     return { version, archive: path, sha256 }
   }
-  const sha256 = await hashFile(engine.file)
+  const sha256 = await sha256Of(engine.file)
   if (engine.sha256 !== undefined && engine.sha256 !== sha256) {
     throw new Fault(`${engine.file} is not the archive that machine.yaml means: its SHA-256 is ${sha256}.`, {
       exitCode: 4,
@@ -165,7 +165,8 @@ function discOf(settings: QemuSettings, release: ServerRelease): Plan['disc'] {
   return { download: { file, sources, sha256, kind: 'disc', ...(size === undefined ? {} : { size }) } }
 }
 
-async function engineOf(settings: QemuSettings, release: ServerRelease): Promise<Plan['engine']> {
+/** The engine that a machine gets: the person's own archive, or the one that is known for the release. Fault 4 without either. */
+export function engineOf(settings: QemuSettings, release: ServerRelease): Plan['engine'] {
   const own = settings.engineArchive
   if (own === undefined) {
     if (release.engine === undefined) {
@@ -231,13 +232,11 @@ async function hashOfScripts(): Promise<string> {
   return hash.digest('hex')
 }
 
-export async function hashFile(file: string): Promise<string> {
+async function sha256Of(file: string): Promise<string> {
   const hash = createHash('sha256')
-  try {
-    for await (const chunk of createReadStream(file, { highWaterMark: 1024 * 1024 })) hash.update(chunk as Buffer)
-  } catch (error) {
-    throw new Fault(`cannot read ${file}: ${error instanceof Error ? error.message : String(error)}`, { exitCode: 4 })
-  }
+  await hashFile(file, hash).catch(error => {
+    throw new Fault(`cannot read ${file}: ${messageOf(error)}`, { exitCode: 4 })
+  })
   return hash.digest('hex')
 }
 

@@ -1,7 +1,7 @@
 import type { MachineWork, Snapshot } from '#driver/driver.ts'
 import { Fault } from '#lib/fault.ts'
 import { serverRelease } from '#windows/server-releases.ts'
-import { endVm, goOn, halt, vmGone, withQmp } from './boot.ts'
+import { endVm, vmGone, withQmp } from './boot.ts'
 import { offlineSnapshotCreate, offlineSnapshotDelete, offlineSnapshotRestore } from './disk.ts'
 import { machineFiles } from './machine-files.ts'
 import { changeRecord, madeRecord, type RecordedSnapshot, type Shape } from './record.ts'
@@ -20,14 +20,7 @@ export async function suspend(settings: QemuSettings, work: MachineWork): Promis
     throw new Fault(`machine "${machine}" is not running.`, { exitCode: 3, hint: `Start it: oriel up ${machine}` })
   }
   const saved = checkLive(shape, settings, machine)
-  await halt(files.qmp)
-  try {
-    await withQmp(files.qmp, qmp => saveSnapshot(qmp, SUSPENDED))
-  } catch (error) {
-    // Nothing is lost: the guest has only stood still.
-    await goOn(files.qmp)
-    throw error
-  }
+  await withQmp(files.qmp, qmp => saveSnapshot(qmp, SUSPENDED, { stayPaused: true }))
   await changeRecord(place, former => ({ ...former, suspended: { tag: SUSPENDED, shape: saved } }))
   await endVm(files.qmp)
   return 'its memory is on disk'

@@ -1,7 +1,8 @@
-import { rm, stat } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { Engine } from '#docker/engine.ts'
 import { type EngineReference, endpointOf, type MachinePlace, type MachineWork } from '#driver/driver.ts'
 import { Fault, messageOf } from '#lib/fault.ts'
+import { sizeOf } from '#lib/hashed-file.ts'
 import { poll } from '#lib/wait.ts'
 import { clientFolder } from '#pki/store.ts'
 import { ProgressTail } from '#windows/progress-tail.ts'
@@ -98,7 +99,7 @@ async function coldStart(start: Start, record: VmRecord, disc: WantedDisc): Prom
   }
   const wanted = diskBytes(settings)
   if ((await diskInfo(files.disk)).virtualBytes < wanted) await growDisk(files.disk, wanted)
-  const offset = await sizeOf(files.com1)
+  const offset = (await sizeOf(files.com1)) ?? 0
   const shape: Shape = { cpus: settings.cpus, memoryMiB: memoryMiB(settings), accelerator: ground.accelerator }
   await changeRecord(work.place, former => ({ ...former, bootOffset: offset, shape }))
   const apply = record.applied !== disc.id
@@ -316,11 +317,4 @@ export async function dropSuspended(work: MachineWork): Promise<void> {
 
 function withoutSuspended({ suspended: _, ...rest }: VmRecord): VmRecord {
   return rest
-}
-
-async function sizeOf(file: string): Promise<number> {
-  return stat(file).then(
-    ({ size }) => size,
-    () => 0
-  )
 }
