@@ -25,6 +25,47 @@ export interface HashedFileOptions {
   onBytes?: (bytes: number) => void
 }
 
+/** Written at once. */
+const BATCH_BYTES = 1024 * 1024
+
+/** Appends what comes in small pieces in large ones. */
+export class Batch {
+  readonly #file: Pick<HashedFile, 'size' | 'append'>
+  #waiting: Buffer[] = []
+  #bytes = 0
+
+  constructor(file: Pick<HashedFile, 'size' | 'append'>) {
+    this.#file = file
+  }
+
+  /** Of the file, when all that waits is in it. */
+  get size(): number {
+    return this.#file.size + this.#bytes
+  }
+
+  /** True when it is time to flush. */
+  get full(): boolean {
+    return this.#bytes >= BATCH_BYTES
+  }
+
+  add(chunk: Buffer): void {
+    this.#waiting.push(chunk)
+    this.#bytes += chunk.length
+  }
+
+  /** Forgets what waits. */
+  drop(): void {
+    this.#waiting = []
+    this.#bytes = 0
+  }
+
+  async flush(): Promise<void> {
+    const chunks = this.#waiting
+    this.drop()
+    await this.#file.append(chunks)
+  }
+}
+
 /** Opens a file to append to, and makes it where there is none. */
 export async function openHashedFile(path: string, options: HashedFileOptions): Promise<HashedFile> {
   const { algorithm = 'sha256', keep, signal, onBytes = () => undefined } = options

@@ -1,4 +1,5 @@
 import { pipeline, type Readable, Transform, type TransformCallback } from 'node:stream'
+import { JoinedOutput } from '#lib/joined-output.ts'
 import { BLOCK, type EntryNames, encodePax, fieldOf, namedHeader, paxRecords, sizeOf, typeOf } from '#lib/tar-header.ts'
 
 /** The name in the first header of a tar, read without taking it off the stream; undefined when it is no plain tar. */
@@ -55,8 +56,6 @@ function readable(stream: Readable): Promise<boolean> {
 /** What may stand before one entry's header (its PAX records, or GNU's long names), in bytes. */
 const META_LIMIT = 1024 * 1024
 
-const JOINED_BYTES = 512 * 1024
-
 /** Gives entries other names. Contents pass as they come: a library that took the archive apart and made it anew cost half of a copy. */
 class Renamer extends Transform {
   readonly #rename: (name: string) => string
@@ -66,9 +65,7 @@ class Renamer extends Transform {
   /** Content and padding still to pass, in bytes. */
   #passing = 0
   #records: Record<string, string> = {}
-  /** What is ready: small pieces are joined, since each one written costs a chunk and a call. */
-  #ready: Buffer[] = []
-  #readyBytes = 0
+  readonly #output = new JoinedOutput(bytes => this.push(bytes))
 
   constructor(rename: (name: string) => string) {
     super({ readableHighWaterMark: 1024 * 1024, writableHighWaterMark: 1024 * 1024 })
@@ -87,26 +84,14 @@ class Renamer extends Transform {
 
   override _flush(callback: TransformCallback): void {
     const cut = this.#passing > 0 || this.#gathered.length > 0
-    if (!cut) this.#release()
+    if (!cut) this.#output.release()
     callback(cut ? new Error('the tar was cut off') : null)
-  }
-
-  #emit(bytes: Buffer): void {
-    this.#ready.push(bytes)
-    this.#readyBytes += bytes.length
-    if (this.#readyBytes >= JOINED_BYTES) this.#release()
-  }
-
-  #release(): void {
-    if (this.#readyBytes > 0) this.push(Buffer.concat(this.#ready))
-    this.#ready = []
-    this.#readyBytes = 0
   }
 
   #pass(bytes: Buffer): Buffer {
     const now = bytes.subarray(0, this.#passing)
     this.#passing -= now.length
-    this.#emit(now)
+    this.#output.emit(now)
     return bytes.subarray(now.length)
   }
 
@@ -143,7 +128,7 @@ class Renamer extends Transform {
     this.#records = {}
     // The end of the archive, and records for all that follows, which name nothing.
     if (header.every(byte => byte === 0) || typeOf(header) === 'g') {
-      this.#emit(header)
+      this.#output.emit(header)
       this.#passing = padded(size)
       return
     }
@@ -154,8 +139,8 @@ class Renamer extends Transform {
     }
     const named = namedHeader(header, names)
     const all = { ...records, ...named.records }
-    if (Object.keys(all).length > 0) this.#emit(encodePax(all, named.header))
-    this.#emit(named.header)
+    if (Object.keys(all).length > 0) this.#output.emit(encodePax(all, named.header))
+    this.#output.emit(named.header)
     this.#passing = padded(records.size === undefined ? size : Number(records.size))
   }
 }

@@ -10,6 +10,10 @@ const PATH_BYTES = 3500
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for.
 const IMPOSSIBLE = /[\0-\x1f\\<>"|?*]/
 
+/** What no name of a file on Windows has; a colon would begin the name of a stream. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for.
+export const NOT_IN_NAMES = /[\0-\x1f\\:<>"|?*]/
+
 export type DriveName =
   | { kind: 'entry'; parts: string[] }
   /** An alternate data stream of a file: `file:stream`. */

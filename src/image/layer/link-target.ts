@@ -1,3 +1,5 @@
+import { NOT_IN_NAMES } from './drive-name.ts'
+
 /**
  * A link to a file, to a folder, or a junction. In the Linux layer the end of a target says which: `a/b` a file, `a/b/` a
  * folder, `a/b/.` a junction; Linux follows all three, and the engine keeps them, as it would keep nothing else.
@@ -35,8 +37,7 @@ function resolved(base: readonly string[], rest: string): string[] | undefined {
     if (part === '..') parts.pop()
     else if (part !== '' && part !== '.') parts.push(part)
   }
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for.
-  return parts.some(part => /[\0-\x1f:<>"|?*]/.test(part) || Buffer.byteLength(part) > 255) ? undefined : parts
+  return parts.some(part => NOT_IN_NAMES.test(part) || Buffer.byteLength(part) > 255) ? undefined : parts
 }
 
 function relative(from: readonly string[], to: readonly string[]): string {

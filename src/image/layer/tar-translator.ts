@@ -1,5 +1,6 @@
 import { pipeline, type Readable, Transform, type TransformCallback } from 'node:stream'
 import { Fault } from '#lib/fault.ts'
+import { JoinedOutput } from '#lib/joined-output.ts'
 import {
   BLOCK,
   type EntryFacts,
@@ -49,7 +50,6 @@ export interface Translation {
 
 /** What may stand before one entry's header (its PAX records, or GNU's long names), in bytes. */
 const META_LIMIT = 1024 * 1024
-const JOINED_BYTES = 512 * 1024
 const WATER_BYTES = 1024 * 1024
 
 /**
@@ -78,9 +78,7 @@ class TarTranslator extends Transform {
   /** Seen blocks of zeros: two end the archive, and what is behind them is padding. */
   #zeros = 0
   #begun = false
-  /** What is ready: small pieces are joined, since each one written costs a chunk and a call. */
-  #ready: Buffer[] = []
-  #readyBytes = 0
+  readonly #output = new JoinedOutput(bytes => this.push(bytes))
 
   constructor(translation: Translation) {
     super({ readableHighWaterMark: WATER_BYTES, writableHighWaterMark: WATER_BYTES })
@@ -109,8 +107,8 @@ class TarTranslator extends Transform {
       throw new Fault('the layer is cut off in the middle of a file')
     }
     for (const entry of (await this.#translation.end?.()) ?? []) this.#write(entry)
-    this.#emit(Buffer.alloc(2 * BLOCK))
-    this.#release()
+    this.#output.emit(Buffer.alloc(2 * BLOCK))
+    this.#output.release()
   }
 
   #begin(): void {
@@ -119,36 +117,24 @@ class TarTranslator extends Transform {
     for (const entry of this.#translation.begin?.() ?? []) this.#write(entry)
   }
 
-  #emit(bytes: Buffer): void {
-    this.#ready.push(bytes)
-    this.#readyBytes += bytes.length
-    if (this.#readyBytes >= JOINED_BYTES) this.#release()
-  }
-
-  #release(): void {
-    if (this.#readyBytes > 0) this.push(Buffer.concat(this.#ready))
-    this.#ready = []
-    this.#readyBytes = 0
-  }
-
   #write(entry: NewEntry): void {
     const content = entry.content ?? Buffer.alloc(0)
     this.#header(entry, content.length)
-    if (content.length > 0) this.#emit(Buffer.concat([content, Buffer.alloc(padding(content.length))]))
+    if (content.length > 0) this.#output.emit(Buffer.concat([content, Buffer.alloc(padding(content.length))]))
   }
 
   #header(entry: NewEntry, size: number): void {
     const facts: EntryFacts = { ...entry, size }
     const { header, records } = makeHeader(facts)
     const all = { ...entry.pax, ...records }
-    if (Object.keys(all).length > 0) this.#emit(encodePax(all, header))
-    this.#emit(header)
+    if (Object.keys(all).length > 0) this.#output.emit(encodePax(all, header))
+    this.#output.emit(header)
   }
 
   #content(bytes: Buffer): Buffer {
     const now = bytes.subarray(0, this.#left)
     this.#left -= now.length
-    if (this.#leaving === 'pass') this.#emit(now)
+    if (this.#leaving === 'pass') this.#output.emit(now)
     else if (this.#leaving === 'collect') this.#collected.push(now)
     if (this.#left === 0 && this.#leaving === 'collect') this.#handOver()
     return bytes.subarray(now.length)

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import { Fault } from '#lib/fault.ts'
-import { DRIVE, partsOf } from './drive-name.ts'
+import { DRIVE, NOT_IN_NAMES, partsOf } from './drive-name.ts'
 import { toWindowsTarget } from './link-target.ts'
 import { type NewEntry, type TarEntry, translateTar, type Verdict } from './tar-translator.ts'
 import { settled } from './to-linux.ts'
@@ -225,8 +225,7 @@ function whiteout(folder: string, name: string): NewEntry {
 
 /** A Fault for a name that Linux can have and Windows cannot. */
 function check(parts: readonly string[]): void {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for.
-  const bad = parts.find(part => /[\0-\x1f\\:<>"|?*]/.test(part))
+  const bad = parts.find(part => NOT_IN_NAMES.test(part))
   if (bad !== undefined) {
     throw new Fault(`"${parts.join('/')}" cannot be in a Windows image: "${bad}" is no name of a file on Windows`)
   }

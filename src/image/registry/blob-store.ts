@@ -6,7 +6,7 @@ import type { Readable } from 'node:stream'
 import { makeFolder, syncFolder, writeFileAtomic } from '#lib/atomic-file.ts'
 import { checkRoom, explainWriteError } from '#lib/disk-room.ts'
 import { Fault } from '#lib/fault.ts'
-import { type HashedFile, openHashedFile, sizeOf } from '#lib/hashed-file.ts'
+import { Batch, type HashedFile, openHashedFile, sizeOf } from '#lib/hashed-file.ts'
 import { withLock } from '#lib/lock.ts'
 import { checkAborted } from '#lib/wait.ts'
 import { digestOf, parseDigest, shortId } from './digest.ts'
@@ -14,8 +14,8 @@ import { RegistryFault } from './registry-fault.ts'
 
 /** Somebody else may be fetching gigabytes over a slow line. */
 const WAIT_MS = 24 * 60 * 60_000
-/** Written at once. */
-const BATCH = 1024 * 1024
+/** Read at once. */
+const PIECE_BYTES = 1024 * 1024
 
 export interface StoredBlob {
   digest: string
@@ -51,7 +51,7 @@ export class BlobStore {
 
   /** The bytes, from `start` on. The stream fails when there is no such blob. */
   open(digest: string, start = 0): Readable {
-    return createReadStream(this.path(digest), { start, highWaterMark: BATCH })
+    return createReadStream(this.path(digest), { start, highWaterMark: PIECE_BYTES })
   }
 
   /**
@@ -207,26 +207,21 @@ async function fill(
   onProgress: (bytes: number, of: number) => void,
   signal: AbortSignal
 ): Promise<void> {
-  let waiting: Buffer[] = []
-  let bytes = 0
+  const batch = new Batch(part)
   const flush = async () => {
-    const chunks = waiting
-    waiting = []
-    bytes = 0
-    await part.append(chunks)
+    await batch.flush()
     onProgress(part.size, size)
   }
   const abort = () => stream.destroy()
   signal.addEventListener('abort', abort, { once: true })
   try {
     for await (const chunk of stream) {
-      waiting.push(chunk as Buffer)
-      bytes += (chunk as Buffer).length
-      if (part.size + bytes > size) {
-        waiting = []
+      batch.add(chunk as Buffer)
+      if (batch.size > size) {
+        batch.drop()
         throw new RegistryFault(`more than the ${size} bytes of a blob came`)
       }
-      if (bytes >= BATCH) await flush()
+      if (batch.full) await flush()
     }
   } catch (error) {
     checkAborted(signal)

@@ -1,5 +1,6 @@
 import { checkRoom, isDiskFull } from '#lib/disk-room.ts'
 import { Fault } from '#lib/fault.ts'
+import { Batch } from '#lib/hashed-file.ts'
 import { reasonOf } from '#lib/http-agent.ts'
 import { checkAborted, pause } from '#lib/wait.ts'
 import type { Download, DownloadWork } from './download.ts'
@@ -13,8 +14,6 @@ const RETRY_MS = 500
 const MOST_TRIES = 3
 /** On one source at all: a line that is cut every few bytes comes to an end as well. */
 const MOST_CUTS = 200
-/** Written at once. */
-const BATCH = 1024 * 1024
 
 /** One source of a download, and what is needed to take from it. */
 export interface Receiving {
@@ -133,26 +132,21 @@ async function drain(
   whole: number | undefined,
   onBytes: () => void
 ): Promise<void> {
-  let waiting: Buffer[] = []
-  let bytes = 0
+  const batch = new Batch(part)
   const flush = async () => {
-    const chunks = waiting
-    waiting = []
-    bytes = 0
-    await part.append(chunks)
+    await batch.flush()
     onBytes()
   }
   try {
     for (;;) {
       const next = await body.next()
       if (next.done === true) break
-      waiting.push(next.value)
-      bytes += next.value.length
-      if (whole !== undefined && part.size + bytes > whole) {
-        waiting = []
+      batch.add(next.value)
+      if (whole !== undefined && batch.size > whole) {
+        batch.drop()
         throw new SourceError(`it sends more than the ${whole} bytes that there should be`, false)
       }
-      if (bytes >= BATCH) await flush()
+      if (batch.full) await flush()
     }
   } finally {
     await flush()
