@@ -58,7 +58,7 @@ test('inspect shows mounts as they were asked for', async () => {
   ])
   const container = await windows.inspectContainer('shown')
   // The client keeps its -v options in a Go map, so either may come first.
-  expect(container.HostConfig.Binds.toSorted()).toEqual([`${folder}:C:\\app:ro`, 'kept:C:\\data'].toSorted())
+  expect(container.HostConfig.Binds?.toSorted()).toEqual([`${folder}:C:\\app:ro`, 'kept:C:\\data'].toSorted())
   expect(container.Mounts).toEqual(
     expect.arrayContaining([
       expect.objectContaining({
