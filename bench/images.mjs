@@ -2,19 +2,16 @@
 // Usage: npm run bench:images. Needs a Debian and root (a dockerd of its own), docker-registry and skopeo.
 import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { Readable, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { fileURLToPath, pathToFileURL } from 'node:url'
+import { pathToFileURL } from 'node:url'
 import { build } from 'esbuild'
+import { Comparison, median, ORIEL, PROJECT, privateHome, timeCommand, timed } from './measure.mjs'
 
-const PROJECT = join(dirname(fileURLToPath(import.meta.url)), '..')
-const ORIEL = join(PROJECT, 'bin', 'oriel.js')
-const root = mkdtempSync('/tmp/oriel-bench-')
-const env = { ...process.env, DOCKER_HOST: undefined, DOCKER_CONTEXT: undefined }
-Object.assign(env, { ORIEL_HOME: join(root, 'oriel'), DOCKER_CONFIG: join(root, 'docker') })
-mkdirSync(env.DOCKER_CONFIG)
+const { root, env, removeRoot } = privateHome()
+const time = (command, args) => timeCommand(env, command, args)
 
 // What makes test images and translates layers is TypeScript.
 const parts = [
@@ -26,7 +23,10 @@ const parts = [
 ]
 const outfile = join(root, 'parts.cjs')
 const stdin = { contents: parts.join('\n'), resolveDir: PROJECT, loader: 'ts' }
-await build({ stdin, outfile, bundle: true, platform: 'node', format: 'cjs', logLevel: 'error', external: ['vitest'] })
+// What is packed into one file still has to find the project.
+const define = { 'import.meta.url': JSON.stringify(pathToFileURL(join(PROJECT, 'test', 'support', 'command.ts')).href) }
+const packing = { bundle: true, platform: 'node', format: 'cjs', logLevel: 'error', external: ['vitest'], define }
+await build({ stdin, outfile, ...packing })
 const {
   startRegistry,
   microsoftLayers,
@@ -39,17 +39,6 @@ const {
   toLinuxLayer
 } = (await import(pathToFileURL(outfile).href)).default
 
-function must(command, args) {
-  const before = process.hrtime.bigint()
-  const { status, stderr } = spawnSync(command, args, { env, encoding: 'utf8' })
-  if (status !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${status}: ${stderr}`)
-  return Number(process.hrtime.bigint() - before) / 1e9
-}
-async function timed(work) {
-  const before = process.hrtime.bigint()
-  await work()
-  return Number(process.hrtime.bigint() - before) / 1e9
-}
 const bytesBelow = folder =>
   readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .map(name => statSync(join(folder, name)))
@@ -78,10 +67,10 @@ const registry = await startRegistry(join(root, 'registry'))
 try {
   const name = `${registry.host}/team/app:1`
   await publish(name, windowsImage([...base, app], '10.0.20348.2340', { Cmd: ['cmd'] }))
-  must(process.execPath, [ORIEL, 'up', 'bench', '--engine', engine.url])
-  const pulled = must('docker', ['--context', 'oriel-bench', 'pull', '-q', name])
+  time(process.execPath, [ORIEL, 'up', 'bench', '--engine', engine.url])
+  const pulled = time('docker', ['--context', 'oriel-bench', 'pull', '-q', name])
   const fetched = bytesBelow(join(env.ORIEL_HOME, 'images'))
-  const copied = must('skopeo', [
+  const copied = time('skopeo', [
     'copy',
     '--quiet',
     '--src-tls-verify=false',
@@ -106,22 +95,21 @@ try {
       })
     )
     mkdirSync(join(root, `out-${round}`))
-    unpacked.push(must('tar', ['-xzf', archive, '-C', join(root, `out-${round}`)]))
+    unpacked.push(time('tar', ['-xzf', archive, '-C', join(root, `out-${round}`)]))
   }
-  const middle = numbers => numbers.slice(1).sort((a, b) => a - b)[1]
+  // The first round warms up.
+  const middle = numbers => median(numbers.slice(1))
 
-  console.log('| what | with Oriel | without | ratio |')
-  console.log('| --- | ---: | ---: | ---: |')
-  const row = (what, ours, theirs, unit) =>
-    console.log(`| ${what} | ${unit(ours)} | ${unit(theirs)} | ${(ours / theirs).toFixed(2)} |`)
-  const seconds = value => `${value.toFixed(2)} s`
-  row('`docker pull` of an image on a Windows base, to `skopeo copy` of it: bytes', fetched, whole, megabytes)
-  row('the same: time until it can be run, to time until it is copied', pulled, copied, seconds)
-  row('translation of a layer of 200 MB in 10,000 files, to `tar -xz`', middle(translated), middle(unpacked), seconds)
+  const comparison = new Comparison()
+  const bytes = '`docker pull` of an image on a Windows base, to `skopeo copy` of it: bytes'
+  comparison.row(bytes, fetched, whole, megabytes)
+  comparison.row('the same: time until it can be run, to time until it is copied', pulled, copied)
+  comparison.row('translation of a layer of 200 MB in 10,000 files, to `tar -xz`', middle(translated), middle(unpacked))
+  comparison.print()
 } finally {
   spawnSync(process.execPath, [ORIEL, 'rm', '--force', 'bench'], { env })
   await registry.stop()
   await engine.stop()
   slot.release()
-  rmSync(root, { recursive: true, force: true })
+  removeRoot()
 }

@@ -1,60 +1,26 @@
 // Measures what a person waits for, against the same work without Oriel, and prints the README's table.
 // Usage: npm run bench [-- ENGINE_URL]. Needs a Linux engine with the Wine base image or time to build it.
 import { spawn, spawnSync } from 'node:child_process'
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  truncateSync,
-  writeFileSync
-} from 'node:fs'
+import { existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
+import { median, ORIEL, PROJECT, privateHome, showSeconds, timeCommand, timed } from './measure.mjs'
 
-const PROJECT = join(dirname(fileURLToPath(import.meta.url)), '..')
-const ORIEL = join(PROJECT, 'bin', 'oriel.js')
 const LINUX_IMAGE = process.env.ORIEL_BENCH_LINUX_IMAGE ?? 'debian:trixie-slim'
-const root = mkdtempSync('/tmp/oriel-bench-')
-const env = {
-  ...process.env,
-  DOCKER_HOST: undefined,
-  DOCKER_CONTEXT: undefined,
-  ORIEL_HOME: join(root, 'oriel'),
-  DOCKER_CONFIG: join(root, 'docker')
-}
-mkdirSync(env.DOCKER_CONFIG)
-
-/** Runs a command, throws its output away, and gives the seconds it took. */
-function time(command, args) {
-  const before = process.hrtime.bigint()
-  const { status, stderr } = spawnSync(command, args, { env, stdio: ['ignore', 'ignore', 'pipe'] })
-  if (status !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${status}: ${stderr}`)
-  return Number(process.hrtime.bigint() - before) / 1e9
-}
+const { root, env, removeRoot } = privateHome()
+const time = (command, args) => timeCommand(env, command, args)
 
 /** The same for a command whose gigabyte of output has to be read, as by a pipe. */
 function timeReading(command, args) {
-  const before = process.hrtime.bigint()
-  return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { env, stdio: ['ignore', 'pipe', 'inherit'] })
-    child.stdout.resume()
-    child.on('error', reject)
-    child.on('close', code =>
-      code === 0
-        ? resolve(Number(process.hrtime.bigint() - before) / 1e9)
-        : reject(new Error(`${args.join(' ')}: ${code}`))
-    )
-  })
-}
-
-function median(numbers) {
-  const sorted = [...numbers].sort((a, b) => a - b)
-  const middle = Math.floor(sorted.length / 2)
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+  return timed(
+    () =>
+      new Promise((resolve, reject) => {
+        const child = spawn(command, args, { env, stdio: ['ignore', 'pipe', 'inherit'] })
+        child.stdout.resume()
+        child.on('error', reject)
+        child.on('close', code => (code === 0 ? resolve() : reject(new Error(`${args.join(' ')}: ${code}`))))
+      })
+  )
 }
 
 /** Medians of two kinds of work, run in turns so that a slow moment of the machine hits both. The first round warms up. */
@@ -70,13 +36,14 @@ async function compare(rounds, ours, theirs) {
 }
 
 const rows = []
-const show = seconds => (seconds < 1 ? `${Math.round(seconds * 1000)} ms` : `${seconds.toFixed(2)} s`)
 
 async function row(what, aim, rounds, ours, theirs) {
   process.stderr.write(`${what} …\n`)
   const result = await compare(rounds, ours, theirs)
   const ratio = result.ours / result.theirs
-  rows.push(`| ${what} | ${show(result.ours)} | ${show(result.theirs)} | ${ratio.toFixed(2)} | ${aim.toFixed(2)} |`)
+  rows.push(
+    `| ${what} | ${showSeconds(result.ours)} | ${showSeconds(result.theirs)} | ${ratio.toFixed(2)} | ${aim.toFixed(2)} |`
+  )
 }
 
 function agentPid() {
@@ -192,9 +159,9 @@ try {
   console.log('| --- | ---: | ---: |')
   console.log(`| resident memory of an idle host agent | ${Math.round(idleMiB)} MiB | 60 MB |`)
   console.log(
-    `| \`oriel up\`, ${clean ? 'on a clean engine' : 'with the base image there'} | ${show(upSeconds)} | ${clean ? '120 s' : '–'} |`
+    `| \`oriel up\`, ${clean ? 'on a clean engine' : 'with the base image there'} | ${showSeconds(upSeconds)} | ${clean ? '120 s' : '–'} |`
   )
 } finally {
   spawnSync(process.execPath, [ORIEL, 'rm', '--force', 'bench'], { env })
-  rmSync(root, { recursive: true, force: true })
+  removeRoot()
 }

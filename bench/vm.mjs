@@ -6,7 +6,6 @@ import {
   createReadStream,
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -16,27 +15,17 @@ import {
 } from 'node:fs'
 import { createServer } from 'node:http'
 import { homedir } from 'node:os'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
+import { Comparison, ORIEL, PROJECT, privateHome, timeCommand, timed } from './measure.mjs'
 
-const PROJECT = join(dirname(fileURLToPath(import.meta.url)), '..')
-const ORIEL = join(PROJECT, 'bin', 'oriel.js')
 const standIn = join(
   process.env.ORIEL_TEST_CACHE || join(homedir(), '.cache', 'oriel-test'),
   'stand-in',
   process.env.ORIEL_BENCH_STAND_IN ?? 'bench'
 )
-const root = mkdtempSync('/tmp/oriel-bench-')
-const env = { ...process.env, ORIEL_HOME: join(root, 'oriel'), DOCKER_CONFIG: join(root, 'docker') }
-mkdirSync(env.DOCKER_CONFIG)
-
-function must(command, args) {
-  const before = process.hrtime.bigint()
-  const { status, stdout, stderr } = spawnSync(command, args, { env, encoding: 'utf8', maxBuffer: 1e8 })
-  if (status !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${status}: ${stderr}`)
-  return { seconds: Number(process.hrtime.bigint() - before) / 1e9, stdout }
-}
-const oriel = (...args) => must(process.execPath, [ORIEL, ...args])
+const { root, env, removeRoot } = privateHome()
+const time = (command, args) => timeCommand(env, command, args)
+const oriel = (...args) => time(process.execPath, [ORIEL, ...args])
 const pause = ms => new Promise(resolve => setTimeout(resolve, ms))
 
 /** The command line of the QEMU whose arguments have this text. */
@@ -71,17 +60,12 @@ async function bare(argv, com1, word) {
   return seconds
 }
 
-const rows = []
-const show = seconds => (seconds < 1 ? `${Math.round(seconds * 1000)} ms` : `${seconds.toFixed(1)} s`)
-function row(what, ours, theirs) {
-  process.stderr.write(`${what}: ${show(ours)}, ${show(theirs)}\n`)
-  rows.push(`| ${what} | ${show(ours)} | ${show(theirs)} | ${(ours / theirs).toFixed(2)} |`)
-}
+const comparison = new Comparison()
 
 try {
   mkdirSync(standIn, { recursive: true })
-  must(join(PROJECT, 'test', 'stand-in', 'build.sh'), [standIn])
-  if (!existsSync(join(PROJECT, 'dist', 'cli.js'))) must('npm', ['run', '--prefix', PROJECT, 'build'])
+  time(join(PROJECT, 'test', 'stand-in', 'build.sh'), [standIn])
+  if (!existsSync(join(PROJECT, 'dist', 'cli.js'))) time('npm', ['run', '--prefix', PROJECT, 'build'])
   const iso = join(standIn, 'windows-server-2025-stand-in.iso')
   const engine = join(standIn, 'docker-29.7.2-stand-in.zip')
   const options = ['--driver', 'qemu', '--iso', iso, '--engine-archive', engine, '--accel', 'tcg']
@@ -112,12 +96,12 @@ try {
   })
   const rss = Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${agent}/status`, 'utf8'))?.[1] ?? 0) / 1024
 
-  const second = oriel('up', 'b', ...options, ...small).seconds
+  const second = oriel('up', 'b', ...options, ...small)
   oriel('rm', '--force', 'b')
   oriel('suspend', 'a')
-  const resumed = oriel('up', 'a').seconds
+  const resumed = oriel('up', 'a')
   oriel('stop', 'a')
-  const cold = oriel('up', 'a').seconds
+  const cold = oriel('up', 'a')
   // Of a start without a disc in the drive.
   const machine = commandOf('oriel-a')
   oriel('stop', 'a')
@@ -137,19 +121,23 @@ try {
         .replace(/\/[^",=]*\/vars\.qcow2/g, vars)
         .replace(/\/[^",=]*\/((install|setup)\.iso|qemu\.log)/g, (_, name) => join(root, name))
     )
-  must('qemu-img', ['convert', '-O', 'qcow2', join(vm, 'disk.qcow2'), disk])
+  time('qemu-img', ['convert', '-O', 'qcow2', join(vm, 'disk.qcow2'), disk])
   copyFileSync(join(vm, 'vars.qcow2'), vars)
   const bareCold = await bare(elsewhere(machine), com1, '"stage":"ready","state":"done"')
   rmSync(disk)
-  must('qemu-img', ['create', '-q', '-f', 'qcow2', disk, '40G'])
+  time('qemu-img', ['create', '-q', '-f', 'qcow2', disk, '40G'])
   const template = '/usr/share/OVMF/OVMF_VARS_4M.fd'
-  must('qemu-img', ['convert', '-O', 'qcow2', template, vars])
+  time('qemu-img', ['convert', '-O', 'qcow2', template, vars])
   const bareInstall = await bare(elsewhere(install), com1, '"stage":"sealed","state":"done"')
 
-  row('first machine: `oriel up` to docker ready, to installing and one start', firstSeconds, bareInstall + bareCold)
-  row('second machine, to one start', second, bareCold)
-  row('start of a stopped machine, to one start', cold, bareCold)
-  row('resume of a suspended machine, to one start', resumed, bareCold)
+  comparison.row(
+    'first machine: `oriel up` to docker ready, to installing and one start',
+    firstSeconds,
+    bareInstall + bareCold
+  )
+  comparison.row('second machine, to one start', second, bareCold)
+  comparison.row('start of a stopped machine, to one start', cold, bareCold)
+  comparison.row('resume of a suspended machine, to one start', resumed, bareCold)
 
   // A gibibyte over loopback, whose content no compression or sparse file flatters.
   const big = join(root, 'big.iso')
@@ -162,30 +150,28 @@ try {
   await new Promise(resolve => server.once('listening', resolve))
   const url = `http://127.0.0.1:${server.address().port}/big.iso`
   const spawned = (command, args) =>
-    new Promise((resolve, reject) => {
-      const before = process.hrtime.bigint()
-      spawn(command, args, { env, stdio: 'ignore' }).on('close', status =>
-        status === 0
-          ? resolve(Number(process.hrtime.bigint() - before) / 1e9)
-          : reject(new Error(`${command}: ${status}`))
-      )
-    })
+    timed(
+      () =>
+        new Promise((resolve, reject) => {
+          spawn(command, args, { env, stdio: 'ignore' }).on('close', status =>
+            status === 0 ? resolve() : reject(new Error(`${command}: ${status}`))
+          )
+        })
+    )
   const fetched = await spawned(process.execPath, [ORIEL, 'media', 'fetch', url])
   const target = join(root, 'curl.iso')
   const curled = await spawned('sh', ['-c', `curl -sSo ${target} ${url} && sha256sum ${target} && sync ${target}`])
   server.close()
-  row('1 GiB download, checked, to `curl` and `sha256sum`', fetched, curled)
+  comparison.row('1 GiB download, checked, to `curl` and `sha256sum`', fetched, curled)
 
   truncateSync(big, 8 * 1024 ** 3)
-  const inspected = oriel('media', 'inspect', big).seconds
-  const nothing = must(process.execPath, ['-e', '0']).seconds
-  row('`oriel media inspect` of a disc of 8 GiB, to `node -e 0`', inspected, nothing)
+  const inspected = oriel('media', 'inspect', big)
+  const nothing = time(process.execPath, ['-e', '0'])
+  comparison.row('`oriel media inspect` of a disc of 8 GiB, to `node -e 0`', inspected, nothing)
 
-  console.log('| what | with Oriel | without | ratio |')
-  console.log('| --- | ---: | ---: | ---: |')
-  for (const text of rows) console.log(text)
+  comparison.print()
   console.log(`\nResident memory of the host agent of a VM: ${Math.round(rss)} MiB.`)
 } finally {
   for (const name of ['a', 'b']) spawnSync(process.execPath, [ORIEL, 'rm', '--force', name], { env })
-  rmSync(root, { recursive: true, force: true })
+  removeRoot()
 }
