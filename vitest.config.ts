@@ -1,11 +1,14 @@
 import { defineConfig } from 'vitest/config'
 import { CountsReporter } from './test/support/counts-reporter.ts'
+import { LongestFirst } from './test/support/longest-first.ts'
 
 export default defineConfig({
   test: {
     reporters: ['default', new CountsReporter()],
+    sequence: { sequencer: LongestFirst },
     projects: [
-      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'] } },
+      // Many of them wait for clocks and sockets, so more than there are cores.
+      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], maxWorkers: 4 } },
       {
         test: {
           name: 'e2e',

@@ -5,6 +5,7 @@ import { Fault, messageOf } from '#lib/fault.ts'
 import { withLock } from '#lib/lock.ts'
 import { issue, type LeafKind, makeAuthority, type Pair } from './authority.ts'
 import { expiryOf, isSoundAuthority, isSoundLeaf } from './check.ts'
+import { clientFolder } from './client-folder.ts'
 
 /** A machine's certificates, in one folder (0700). `client/` is laid out as DOCKER_CERT_PATH wants it. */
 function pkiFiles(folder: string) {
@@ -84,11 +85,6 @@ export async function serverFiles(folder: string): Promise<{ ca: string; cert: s
     throw new Fault(`there are no certificates in ${folder}.`, { hint: 'Make them with: oriel up' })
   }
   return { ca, cert, key }
-}
-
-/** The folder with ca.pem, cert.pem and key.pem for docker clients, as in DOCKER_CERT_PATH. */
-export function clientFolder(folder: string): string {
-  return join(folder, 'client')
 }
 
 /** When the first of a machine's certificates expires; undefined when one is missing or damaged. Takes no lock. */

@@ -1,30 +1,24 @@
 import { rm } from 'node:fs/promises'
-import { setTimeout as delay } from 'node:timers/promises'
-import { Engine } from '#docker/engine.ts'
-import { endpointOf, type GuestLog, type MachinePlace, type MachineWork } from '#driver/driver.ts'
-import { Fault, messageOf } from '#lib/fault.ts'
+import type { MachineWork } from '#driver/driver.ts'
+import { Fault } from '#lib/fault.ts'
 import { ensurePki } from '#pki/store.ts'
 import { writeDisc } from '#windows/disc/iso-writer.ts'
 import { ENGINE_LABEL, engineDiscFiles } from '#windows/disc/setup-disc.ts'
 import { mediaFolder } from '#windows/media/cache.ts'
 import { engineArchive, serverRelease } from '#windows/server-releases.ts'
 import { changeDisc, ejectDisc, shutDown, vmGone } from './boot.ts'
-import { type GuestAccess, guestFacts, rearmGuest, setGuestClock, upgradeEngine } from './guest.ts'
+import { rearmGuest, upgradeEngine } from './guest.ts'
 import { wantedDisc } from './machine-disc.ts'
 import { machineFiles } from './machine-files.ts'
 import { engineOf, fetchEngine, type Plan } from './plan.ts'
-import { changeRecord, madeRecord, readRecord, writeFacts } from './record.ts'
+import { changeRecord, madeRecord } from './record.ts'
+import { guestAccess } from './reference.ts'
 import type { QemuSettings } from './settings.ts'
-import { applyWhileRunning, awaitEngine, engineReference, guestAccess, type Start, startGuest } from './start.ts'
+import { applyWhileRunning, awaitEngine, type Start, startGuest } from './start.ts'
+import { askFacts } from './watch.ts'
 
 const UPGRADE_MS = 10 * 60_000
 const REARM_STOP_MS = 5 * 60_000
-
-/** How often the host agent looks at the guest's clock: often enough that a woken laptop is right before its owner types. */
-const CLOCK_EVERY_MS = 15_000
-const DRIFT_MS = 2000
-const FACTS_EVERY_MS = 6 * 60 * 60_000
-const ASK_MS = 5000
 
 /** New certificates for server and clients, in the guest at once when it runs, else at its next start. */
 export async function renewCertificates(start: Start): Promise<string> {
@@ -97,59 +91,4 @@ async function running(work: MachineWork) {
     exitCode: 3,
     hint: `Start it: oriel up ${work.machine}`
   })
-}
-
-/**
- * Looks after a running guest until the signal fires: sets its clock when it has drifted (a host that slept, a halted
- * guest), and keeps its facts fresh. Never rejects; a guest that cannot be asked is asked again.
- */
-export async function watchGuest(place: MachinePlace, log: GuestLog, signal: AbortSignal): Promise<void> {
-  let factsAt = Date.now()
-  let quiet = false
-  while (!signal.aborted) {
-    try {
-      const record = await readRecord(place)
-      if (record?.made) {
-        const access = guestAccess(place, record)
-        const drift = await clockDrift(place).catch(async () => {
-          // A clock that is years off makes certificates invalid, and ssh does not care.
-          const asked = Date.now()
-          return Date.parse((await guestFacts(access, signal)).time) - (asked + Date.now()) / 2
-        })
-        if (Math.abs(drift) > DRIFT_MS) {
-          await setGuestClock(access, signal)
-          log.info("the guest's clock was set", { secondsOff: Math.round(drift / 1000) })
-        }
-        if (Date.now() - factsAt > FACTS_EVERY_MS) {
-          await askFacts(place, access, signal)
-          factsAt = Date.now()
-        }
-      }
-      quiet = false
-    } catch (error) {
-      // Said once: a guest that is being restarted is no news every 15 s.
-      if (!quiet && !signal.aborted) log.warn('the guest cannot be looked after', { why: messageOf(error) })
-      quiet = true
-    }
-    await delay(CLOCK_EVERY_MS, undefined, { signal }).catch(() => undefined)
-  }
-}
-
-/** Asks the guest for its facts, and keeps them. */
-async function askFacts(place: MachinePlace, access: GuestAccess, signal: AbortSignal): Promise<void> {
-  const { time: _, ...facts } = await guestFacts(access, signal)
-  await writeFacts(place, { ...facts, at: new Date().toISOString() })
-}
-
-/** How far the guest's clock is ahead of this host's, in ms, as its engine tells it. */
-async function clockDrift(place: MachinePlace): Promise<number> {
-  const record = await readRecord(place)
-  if (record === undefined) return 0
-  const engine = new Engine(await endpointOf(engineReference(place, record)))
-  const asked = Date.now()
-  const limit = { timeoutMs: ASK_MS, signal: AbortSignal.timeout(ASK_MS) }
-  const { SystemTime } = await engine.json<{ SystemTime?: string }>('GET', '/info', undefined, limit)
-  const told = Date.parse(SystemTime ?? '')
-  // The answer was made somewhere between question and now.
-  return Number.isNaN(told) ? 0 : told - (asked + Date.now()) / 2
 }

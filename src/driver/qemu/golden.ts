@@ -5,6 +5,9 @@ import { readJsonFile } from '#lib/atomic-file.ts'
 import { Fault } from '#lib/fault.ts'
 import { diskInfo } from './disk.ts'
 
+/** The disk of a golden image: Windows Server asks for 32 GB; a machine's own disk grows from it. */
+export const GOLDEN_DISK_BYTES = 40 * 1024 ** 3
+
 /** What a golden image holds: `golden.json` beside it. */
 export interface Golden {
   key: string

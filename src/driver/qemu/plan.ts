@@ -17,11 +17,8 @@ import {
   serverEdition,
   serverRelease
 } from '#windows/server-releases.ts'
-import { goldenKey } from './golden.ts'
+import { GOLDEN_DISK_BYTES, goldenKey } from './golden.ts'
 import type { QemuSettings } from './settings.ts'
-
-/** The disk of a golden image: Windows Server asks for 32 GB; a machine's own disk grows from it. */
-export const GOLDEN_DISK_BYTES = 40 * 1024 ** 3
 
 /** What a machine's Windows is made from, before anything is fetched. */
 export interface Plan {

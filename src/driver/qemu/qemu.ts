@@ -1,36 +1,22 @@
-import { chmod, mkdir, readdir, rm } from 'node:fs/promises'
-import { join } from 'node:path'
-import type {
-  ConfigureWork,
-  Driver,
-  MachinePlace,
-  MachineWork,
-  Running,
-  UpOptions,
-  UpWork,
-  VirtualMachine
-} from '#driver/driver.ts'
+import { rm } from 'node:fs/promises'
+import type { Driver, MachinePlace, MachineWork, VirtualMachine } from '#driver/driver.ts'
 import { Fault } from '#lib/fault.ts'
-import { formatDuration } from '#lib/size.ts'
-import { engineSettingProblems } from '#windows/daemon-json.ts'
-import { serverRelease } from '#windows/server-releases.ts'
 import { endVm, findGround, shutDown, vmGone, withQmp } from './boot.ts'
-import { rearm, renewCertificates, upgrade, watchGuest } from './care.ts'
-import { configureQemu } from './configure.ts'
+import { dropInstallation, endInstallation, installationLogs, installationOf } from './building.ts'
 import { screenshot, setVncPassword } from './devices.ts'
-import { copyVars, createOverlay } from './disk.ts'
-import { checkDriver } from './doctor.ts'
-import { addForward, removeForward } from './forwards.ts'
-import { goldenFiles, machinesOf, readGolden } from './golden.ts'
-import { dropInstallation, endInstallation, install, installationLogs, installationOf } from './install.ts'
+import { machinesOf } from './golden.ts'
 import { machineFiles } from './machine-files.ts'
-import { checkPlan, gather, makePlan, type Plan } from './plan.ts'
-import { allocatePorts } from './ports.ts'
-import { changeRecord, madeRecord, readFacts, readRecord, type VmRecord, writeRecord } from './record.ts'
-import { diskBytes, QemuSettings } from './settings.ts'
-import { createSnapshot, discard, publicSnapshot, removeSnapshot, restoreSnapshot, suspend } from './snapshots.ts'
-import { awaitEngine, engineReference, type Start, startGuest } from './start.ts'
+import { readFacts, readRecord, type VmRecord } from './record.ts'
+import { engineReference } from './reference.ts'
+import { QemuSettings } from './settings.ts'
+import type { Start } from './start.ts'
 import { vmState } from './vm-process.ts'
+
+// What only some commands need is loaded when it is called, since every command loads this.
+const bringUp = () => import('./bring-up.ts')
+const care = () => import('./care.ts')
+const snapshots = () => import('./snapshots.ts')
+const forwards = () => import('./forwards.ts')
 
 /** A guest that is asked to shut down may have containers to stop and updates to finish. */
 const STOP_MS = 3 * 60_000
@@ -41,153 +27,14 @@ const VIEW_SECONDS = 600
 export const qemuDriver: Driver<QemuSettings> = {
   name: 'qemu',
   settings: QemuSettings,
-  configure,
-  bringUp,
+  configure: async (former, options, work) => (await bringUp()).configure(former, options, work),
+  bringUp: async (settings, work) => (await bringUp()).bringUp(settings, work),
   async reference(_settings, place) {
     const record = await readRecord(place)
     return record === undefined ? undefined : engineReference(place, record)
   },
-  check: checkDriver,
+  check: async (settings, work) => (await import('./doctor.ts')).checkDriver(settings, work),
   vm: virtualMachine()
-}
-
-async function bringUp(settings: QemuSettings, work: UpWork): Promise<Running> {
-  const { place } = work
-  const release = serverRelease(settings.windows)
-  const ground = await work.stage('host', async inner => {
-    const found = await findGround(settings, place, inner)
-    return [`QEMU ${found.qemu.version.join('.')}, ${found.accelerator}: ${found.why}`, found]
-  })
-  const start: Start = { settings, ground, work }
-  const record = await ensureRecord(settings, place)
-  if (record.made) await checkOrigin(settings, record, work)
-  else await makeMachine(start, record, work)
-  await work.stage('provision', async inner => [await startGuest({ ...start, work: { ...work, ...inner } }), undefined])
-  await work.stage('engine', async inner => [await awaitEngine({ ...start, work: { ...work, ...inner } }), undefined])
-  return {
-    reference: engineReference(place, await madeRecord(place, work.machine)),
-    windows: { release: release.name, build: (await readFacts(place))?.build ?? release.build }
-  }
-}
-
-/** A machine lives on the golden image that it was made of, and machine.yaml cannot make another Windows of it. */
-async function checkOrigin(settings: QemuSettings, { golden: key }: VmRecord, work: MachineWork): Promise<void> {
-  const golden = key === undefined ? undefined : await readGolden(work.place.home, key)
-  if (golden === undefined) {
-    throw new Fault(
-      `the golden image of machine "${work.machine}" is gone: ${goldenFiles(work.place.home, key ?? '').folder}.`,
-      {
-        exitCode: 3,
-        hint: `Bring it back, or remove the machine: oriel rm ${work.machine}`
-      }
-    )
-  }
-  const edition = settings.edition ?? serverRelease(settings.windows).defaultEdition
-  const asked = `Windows ${settings.windows} ${edition}, isolation ${settings.isolation}`
-  const made = `Windows ${golden.release} ${golden.edition}, isolation ${golden.isolation}`
-  if (asked === made) return
-  throw new Fault(`machine "${work.machine}" was made as ${made}; machine.yaml says ${asked}.`, {
-    exitCode: 3,
-    hint: `Put machine.yaml back (${join(work.place.folder, 'machine.yaml')}), or make another machine: oriel up OTHER --driver qemu`
-  })
-}
-
-/** Media, installation and the machine's own disk, for a machine that has none yet. */
-async function makeMachine({ settings, ground }: Start, record: VmRecord, work: UpWork): Promise<void> {
-  const { place } = work
-  const plan = await makePlan(settings, work.env)
-  await changeRecord(place, former => ({ ...former, golden: plan.key }))
-  const golden = await work.alone(`golden-${plan.key}`, async signal => {
-    const present = await readGolden(place.home, plan.key)
-    if (present !== undefined) {
-      const made = `made ${present.madeAt.slice(0, 10)}`
-      return work.stage('install', async () => [`golden image present, ${made}`, present])
-    }
-    const held = { ...work, signal }
-    const materials = await work.stage('media', async inner => {
-      const found = await gather(plan, settings, place, { ...inner, signal })
-      return [`${found.facts.product}, build ${found.facts.build}, Docker Engine ${found.engine.version}`, found]
-    })
-    return work.stage('install', async inner => {
-      const image = await install({
-        plan,
-        materials,
-        settings,
-        ground,
-        record,
-        work: { ...held, report: inner.report }
-      })
-      return [`golden image made in ${formatDuration(image.seconds * 1000)}`, image]
-    })
-  })
-  await work.stage('disk', async () => {
-    await makeDisk(settings, plan, golden.diskBytes, work)
-    return ['made from the golden image', undefined]
-  })
-}
-
-/** The machine's own disk and firmware variables. A half-made disk was never used, so it is made again. */
-async function makeDisk(settings: QemuSettings, plan: Plan, least: number, work: MachineWork): Promise<void> {
-  const files = machineFiles(work.place)
-  const golden = goldenFiles(work.place.home, plan.key)
-  await mkdir(files.folder, { recursive: true, mode: 0o700 })
-  await rm(files.disk, { force: true })
-  await rm(files.vars, { force: true })
-  await createOverlay(files.disk, golden.disk, Math.max(diskBytes(settings), least))
-  await copyVars(golden.vars, files.vars)
-  // What is on the guest's disk is nobody else's business; qemu-img leaves that to the umask.
-  for (const file of [files.disk, files.vars]) await chmod(file, 0o600)
-  await changeRecord(work.place, former => ({ ...former, made: true }))
-}
-
-async function ensureRecord(settings: QemuSettings, place: MachinePlace): Promise<VmRecord> {
-  const present = await readRecord(place)
-  const ports = { ...(present?.ports ?? (await newPorts(place))), ...chosenPorts(settings) }
-  const record: VmRecord = { forwards: [], snapshots: [], ...present, ports }
-  if (JSON.stringify(present) !== JSON.stringify(record)) await writeRecord(place, record)
-  return record
-}
-
-async function newPorts({ home }: MachinePlace): Promise<VmRecord['ports']> {
-  // Machines that are off keep theirs.
-  const taken: number[] = []
-  for (const name of await readdir(join(home, 'machines')).catch(() => [])) {
-    const other = await readRecord({ home, folder: join(home, 'machines', name), socketFolder: '' }).catch(
-      () => undefined
-    )
-    if (other !== undefined) taken.push(...Object.values(other.ports))
-  }
-  const [engine = 0, ssh = 0, vnc = 0] = await allocatePorts(3, taken)
-  return { engine, ssh, vnc }
-}
-
-function chosenPorts({ ports }: QemuSettings): Partial<VmRecord['ports']> {
-  return Object.fromEntries(Object.entries(ports ?? {}).filter(([, port]) => port !== undefined))
-}
-
-async function configure(
-  former: QemuSettings | undefined,
-  options: UpOptions,
-  work: ConfigureWork
-): Promise<QemuSettings> {
-  const made = (await readRecord(work.place))?.made === true
-  const settings = await configureQemu(former, options, made)
-  const problems = engineSettingProblems(settings.engine, settings.windows)
-  if (problems.length > 0) {
-    throw new Fault(
-      `machine.yaml has settings for the engine that it would not start with:\n  ${problems.join('\n  ')}`,
-      {
-        exitCode: 3,
-        hint: `Correct them in ${join(work.place.folder, 'machine.yaml')}.`
-      }
-    )
-  }
-  if (!made) {
-    // All that can be wrong is told now, while there is nothing of the machine: its host, its settings, its disc.
-    await findGround(settings, work.place, { ...work, report: () => undefined })
-    await checkPlan(await makePlan(settings, work.env))
-  }
-  return settings
 }
 
 function virtualMachine(): VirtualMachine<QemuSettings> {
@@ -201,13 +48,13 @@ function virtualMachine(): VirtualMachine<QemuSettings> {
       return status === 'running' ? 'running' : 'paused'
     },
     stop,
-    suspend,
-    discard,
+    suspend: async (settings, work) => (await snapshots()).suspend(settings, work),
+    discard: async work => (await snapshots()).discard(work),
     snapshots: {
-      create: createSnapshot,
-      restore: (name, _settings, work) => restoreSnapshot(name, work),
-      list: async place => ((await readRecord(place))?.snapshots ?? []).map(publicSnapshot),
-      remove: (name, _settings, work) => removeSnapshot(name, work)
+      create: async (...given) => (await snapshots()).createSnapshot(...given),
+      restore: async (name, _settings, work) => (await snapshots()).restoreSnapshot(name, work),
+      list: async place => ((await readRecord(place))?.snapshots ?? []).map((await snapshots()).publicSnapshot),
+      remove: async (name, _settings, work) => (await snapshots()).removeSnapshot(name, work)
     },
     async screenshot(file, work) {
       await withQmp(await screenOf(work), qmp => screenshot(qmp, file))
@@ -218,9 +65,9 @@ function virtualMachine(): VirtualMachine<QemuSettings> {
       return { host: '127.0.0.1', port: record?.ports.vnc ?? 0, password }
     },
     forwards: {
-      add: addForward,
+      add: async (...given) => (await forwards()).addForward(...given),
       list: async place => (await readRecord(place))?.forwards ?? [],
-      remove: removeForward
+      remove: async (...given) => (await forwards()).removeForward(...given)
     },
     facts: readFacts,
     async logs(place) {
@@ -235,11 +82,11 @@ function virtualMachine(): VirtualMachine<QemuSettings> {
       if (record?.made) return engineReference(place, record)
       throw new Fault('the machine is not installed yet.', { exitCode: 3, hint: 'Install it with: oriel up NAME' })
     },
-    renewCertificates: async (settings, work) => renewCertificates(await startOf(settings, work)),
-    rearm: async (settings, work) => rearm(await startOf(settings, work)),
-    upgrade: async (version, settings, work) => upgrade(version, await startOf(settings, work)),
+    renewCertificates: async (settings, work) => (await care()).renewCertificates(await startOf(settings, work)),
+    rearm: async (settings, work) => (await care()).rearm(await startOf(settings, work)),
+    upgrade: async (version, settings, work) => (await care()).upgrade(version, await startOf(settings, work)),
     remove,
-    watch: watchGuest
+    watch: async (...given) => (await import('./watch.ts')).watchGuest(...given)
   }
 }
 

@@ -1,10 +1,9 @@
 import { rm } from 'node:fs/promises'
 import { Engine } from '#docker/engine.ts'
-import { type EngineReference, endpointOf, type MachinePlace, type MachineWork } from '#driver/driver.ts'
+import { endpointOf, type MachineWork } from '#driver/driver.ts'
 import { Fault, messageOf } from '#lib/fault.ts'
 import { sizeOf } from '#lib/hashed-file.ts'
 import { poll } from '#lib/wait.ts'
-import { clientFolder } from '#pki/store.ts'
 import { ProgressTail } from '#windows/progress-tail.ts'
 import {
   bootVm,
@@ -21,11 +20,12 @@ import {
 } from './boot.ts'
 import { checkDisk, diskInfo, growDisk, offlineSnapshotDelete } from './disk.ts'
 import { DiskFull, followGuest } from './follow.ts'
+import { GOLDEN_DISK_BYTES } from './golden.ts'
 import { applyDisc, extendGuestDisk, type GuestAccess, guestFacts, setGuestClock } from './guest.ts'
 import { type WantedDisc, wantedDisc, writeMachineDisc } from './machine-disc.ts'
 import { type MachineFiles, machineFiles } from './machine-files.ts'
-import { GOLDEN_DISK_BYTES } from './plan.ts'
 import { changeRecord, madeRecord, type Shape, type VmRecord, writeFacts } from './record.ts'
+import { engineReference, guestAccess } from './reference.ts'
 import { diskBytes, memoryMiB, type QemuSettings } from './settings.ts'
 import { deleteSnapshot } from './snapshot.ts'
 
@@ -45,16 +45,6 @@ export interface Start {
   settings: QemuSettings
   ground: Ground
   work: MachineWork
-}
-
-/** How a guest is reached by ssh. */
-export function guestAccess(place: MachinePlace, record: VmRecord): GuestAccess {
-  return { folder: machineFiles(place).ssh, port: record.ports.ssh }
-}
-
-/** How the engine is reached: a loopback port that leads to the guest's 2376, with mutual TLS. */
-export function engineReference(place: MachinePlace, record: VmRecord): EngineReference {
-  return { url: `tcp://127.0.0.1:${record.ports.engine}`, tlsFolder: clientFolder(machineFiles(place).pki) }
 }
 
 /**

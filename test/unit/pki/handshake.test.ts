@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { type ConnectionOptions, connect, createServer, type Server } from 'node:tls'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { issue } from '#pki/authority.ts'
-import { clientFolder, ensurePki, serverFiles } from '#pki/store.ts'
+import { clientFolder } from '#pki/client-folder.ts'
+import { ensurePki, serverFiles } from '#pki/store.ts'
 
 const DAY_MS = 86_400_000
 const root = mkdtempSync(join(tmpdir(), 'oriel-tls-'))

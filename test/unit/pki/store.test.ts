@@ -12,7 +12,8 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { clientFolder, ensurePki, pkiExpiry, serverFiles } from '#pki/store.ts'
+import { clientFolder } from '#pki/client-folder.ts'
+import { ensurePki, pkiExpiry, serverFiles } from '#pki/store.ts'
 import { run } from '../../support/command.ts'
 
 const DAY_MS = 86_400_000
