@@ -23,7 +23,12 @@ export function pump(from: Readable, to: Writable, options: { end?: boolean; onE
 
   const flush = (): void => {
     scheduled = false
-    if (discarding || to.destroyed || to.writableEnded) return
+    if (discarding) return
+    // The receiver is gone. The sender is read on, so that it gets as far as the answer, if there is one for it.
+    if (to.destroyed || to.writableEnded) {
+      discard()
+      return
+    }
     to.cork()
     for (const chunk of gathered) to.write(chunk)
     to.uncork()
@@ -35,6 +40,11 @@ export function pump(from: Readable, to: Writable, options: { end?: boolean; onE
       from.pause()
       to.once('drain', () => from.resume())
     } else from.resume()
+  }
+  const discard = (): void => {
+    discarding = true
+    gathered = []
+    from.resume()
   }
   const schedule = (): void => {
     if (scheduled) return
@@ -59,11 +69,5 @@ export function pump(from: Readable, to: Writable, options: { end?: boolean; onE
     from.once('end', finish)
     from.resume()
   }
-  return {
-    discard() {
-      discarding = true
-      gathered = []
-      from.resume()
-    }
-  }
+  return { discard }
 }

@@ -158,10 +158,11 @@ describe('a cut', () => {
     expect(fault.exitCode).toBe(130)
     expect(files()).toEqual(['a.iso.part', 'a.iso.part.json'])
     const kept = statSync(join(folder, 'a.iso.part')).size
-    expect(kept).toBe(2_000_000)
+    // How much of it had come in by then is the machine's business.
+    expect(kept).toBeGreaterThan(0)
     expect(await listMedia(folder)).toMatchObject([{ file: 'a.iso', complete: false, size: kept }])
     expect(await fetchTo({ sources: [origin.url], sha256 })).toMatchObject({ sha256 })
-    expect(ranges(origin)).toEqual([undefined, 'bytes=2000000-'])
+    expect(ranges(origin)).toEqual([undefined, `bytes=${kept}-`])
     expect(files()).toEqual(['a.iso', 'a.iso.json'])
   })
 
