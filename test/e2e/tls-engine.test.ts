@@ -193,7 +193,7 @@ test('events come as they happen', async () => {
 
 test('the agent stays small, and holds no connection that a client has left', async () => {
   const [pid = 0] = agentPids(home)
-  expect(residentBytes(pid)).toBeLessThan(80e6)
+  expect(residentBytes(pid)).toBeLessThan(120e6)
   const open = async () => {
     const { stdout } = await run('ss', ['-Htn', 'state', 'established', `( dport = :${port} )`])
     return stdout.split('\n').filter(Boolean).length

@@ -164,20 +164,37 @@ vmTest('a guest that stands still is photographed, and up names the stage', LONG
   expect(vm.qemuPids()).toEqual([])
 })
 
-vmTest('a script of the person that fails ends up with its words, and the next up tries again', LONG, async () => {
-  const vm = machine('script')
-  vm.takeGolden()
-  const script = join(vm.home.root, 'tools.ps1')
-  writeFileSync(script, '# stand-in: echo no licence for you >&2; exit 3\n')
-  const failed = await vm.up(['--provision', script])
-  expect(failed.code).toBe(1)
-  expect(failed.stderr).toMatch(/stage "provision"/)
-  expect(vm.qemuPids()).toEqual([])
-  writeFileSync(script, '# stand-in: echo done > /provisioned\n')
-  const again = await vm.oriel(['up', 'script'], { timeoutMs: 400_000 })
-  expect(again.code, again.stderr).toBe(0)
-  expect(vm.ssh('cat /provisioned').trim()).toBe('done')
-})
+vmTest(
+  "a person's script that fails, and a port that is taken, are named, and the next up tries again",
+  LONG,
+  async () => {
+    const vm = machine('named')
+    vm.takeGolden()
+    const script = join(vm.home.root, 'tools.ps1')
+    writeFileSync(script, '# stand-in: echo no licence for you >&2; exit 3\n')
+    const failed = await vm.up(['--provision', script])
+    expect(failed.code).toBe(1)
+    expect(failed.stderr).toMatch(/stage "provision"/)
+    expect(vm.qemuPids()).toEqual([])
+    writeFileSync(script, '# stand-in: echo done > /provisioned\n')
+    const again = await vm.oriel(['up', 'named'], { timeoutMs: 400_000 })
+    expect(again.code, again.stderr).toBe(0)
+    expect(vm.ssh('cat /provisioned').trim()).toBe('done')
+
+    await vm.ok(['stop', 'named'], { timeoutMs: 300_000 })
+    const { engine } = vm.record().ports
+    const server = createServer().listen(engine, '127.0.0.1')
+    await new Promise(resolve => server.once('listening', resolve))
+    const taken = await vm.oriel(['up', 'named'])
+    server.close()
+    expect(taken.code).toBe(1)
+    expect(taken.stderr).toContain(String(engine))
+    expect(taken.stderr).toContain(`process ${process.pid}`)
+    expect(taken.stderr).toContain('ports.engine')
+    await vm.ok(['up', 'named'], { timeoutMs: 300_000 })
+    expect(vm.record().ports.engine).toBe(engine)
+  }
+)
 
 vmTest('a full disk of the host halts the guest, and nothing is lost', LONG, async () => {
   const vm = machine('full')
@@ -214,24 +231,6 @@ vmTest('a full disk of the host halts the guest, and nothing is lost', LONG, asy
     for (const pid of vm.qemuPids()) process.kill(pid, 'SIGKILL')
     execFileSync('umount', ['-l', vm.home.env.ORIEL_HOME])
   }
-})
-
-vmTest('a port that is taken is named, with its holder and the setting', LONG, async () => {
-  const vm = machine('port')
-  vm.takeGolden()
-  await vm.upOk()
-  await vm.ok(['stop', 'port'], { timeoutMs: 300_000 })
-  const { engine } = vm.record().ports
-  const server = createServer().listen(engine, '127.0.0.1')
-  await new Promise(resolve => server.once('listening', resolve))
-  const { code, stderr } = await vm.oriel(['up', 'port'])
-  server.close()
-  expect(code).toBe(1)
-  expect(stderr).toContain(String(engine))
-  expect(stderr).toContain(`process ${process.pid}`)
-  expect(stderr).toContain('ports.engine')
-  await vm.ok(['up', 'port'], { timeoutMs: 300_000 })
-  expect(vm.record().ports.engine).toBe(engine)
 })
 
 vmTest('what is no disc of Windows Server is refused before there is a machine', async () => {
