@@ -29,6 +29,14 @@ export interface ImageOrigin {
   config: string
 }
 
+/** What `docker history` shows of an instruction, or of a commit. */
+export interface HistoryEntry {
+  created_by: string
+  /** It made no layer. */
+  empty: boolean
+  comment?: string
+}
+
 /** The JSON under IMAGE_LABEL: what a Windows daemon would say of this image. */
 export interface WindowsImage {
   config: WindowsConfig
@@ -40,7 +48,7 @@ export interface WindowsImage {
   /** Folders below C: that builds made, in their real case, so that later paths find them: `app`, `app/lib`. */
   folders: string[]
   /** What `docker history` shows, newest last, for the layers that builds added. */
-  history: { created_by: string; empty: boolean }[]
+  history: HistoryEntry[]
   /** The image that this one is, unchanged. */
   origin?: ImageOrigin
   /** The image with an origin that this one was built on. */

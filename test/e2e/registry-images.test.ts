@@ -204,11 +204,23 @@ test('a build on it pulls it, and keeps its history', async () => {
   expect(
     (await windows.out(['run', '--rm', 'mine:built', 'cmd', '/c', 'type built.txt & type src\\main.c'])).split('\n')
   ).toEqual(['built', 'source'])
-  const history = await windows.out(['history', '--no-trunc', '--format', '{{.CreatedBy}}', 'mine:built'])
-  expect(history.split('\n').slice(-5)).toEqual(
-    [...layers.map(({ createdBy }) => createdBy), 'cmd /S /C #(nop)  CMD ["app"]'].reverse()
+  const rows = await historyOf('mine:built')
+  expect(rows.map(({ CreatedBy }) => CreatedBy)).toEqual(
+    [
+      ...layers.map(({ createdBy }) => createdBy),
+      'cmd /S /C #(nop)  CMD ["app"]',
+      'cmd /S /C echo built>C:\\APP\\built.txt',
+      'cmd /S /C #(nop) COPY . in C:\\app\\src '
+    ].reverse()
   )
-  expect(history).not.toMatch(/oriel|drive_c/)
+  expect(rows.map(({ ID }) => ID === '<missing>')).toEqual([false, true, true, true, true, true, true])
+  // Each size is of what the instruction itself wrote; the base has the rest.
+  const [copied = 0, ran = 0, command, ...sizes] = rows.map(({ Size }) => Number(Size)).slice(0, -1)
+  expect(copied).toBeGreaterThan(0)
+  for (const size of [copied, ran, ...sizes]) expect(size).toBeLessThan(20_000_000)
+  expect(command).toBe(0)
+  expect(Number(rows.at(-1)?.Size)).toBeGreaterThan(100_000_000)
+  expect(JSON.stringify(rows)).not.toMatch(/oriel|drive_c|scratch/)
 }, 240_000)
 
 test('an image that was not changed is pushed with the bytes that it came with', async () => {
@@ -309,6 +321,11 @@ test('what docker save wrote on a Windows host is loaded', async () => {
   await windows.out(['pull', '-q', name])
 })
 
+async function historyOf(image: string): Promise<Record<'ID' | 'CreatedBy' | 'Comment' | 'Size', string>[]> {
+  const rows = await windows.out(['history', '--no-trunc', '--human=false', '--format', 'json', image])
+  return rows.split('\n').map(row => JSON.parse(row))
+}
+
 async function build(tag: string, dockerfile: string): Promise<void> {
   const context = mkdtempSync(join(folder, 'build-'))
   writeFileSync(join(context, 'Dockerfile'), dockerfile)
@@ -381,12 +398,15 @@ test('what was built on a pulled image, and what was committed, goes out too', a
   ).toEqual(expect.arrayContaining(['Files/App/main.c', expect.stringMatching(/^Files\/App\/\.wh\.one\.txt$/i)]))
   await windows.out(['create', '--name', 'changed', tag, 'cmd', '/c', 'echo more>C:\\app\\more.txt'])
   await windows.out(['start', '-a', 'changed'])
-  await windows.out(['commit', 'changed', `${registry.host}/team/app:committed`])
+  await windows.out(['commit', '-m', 'why', 'changed', `${registry.host}/team/app:committed`])
   await windows.out(['rm', 'changed'])
+  const entry = { CreatedBy: 'cmd /c echo more>C:\\app\\more.txt', Comment: 'why' }
+  expect((await historyOf(`${registry.host}/team/app:committed`))[0]).toMatchObject(entry)
   await windows.out(['save', '-o', join(folder, 'committed.tar'), `${registry.host}/team/app:committed`])
   await windows.out(['rmi', `${registry.host}/team/app:committed`, tag])
   await windows.out(['load', '-i', join(folder, 'committed.tar')])
   const committed = `${registry.host}/team/app:committed`
+  expect((await historyOf(committed))[0]).toMatchObject(entry)
   expect(await windows.out(['run', '--rm', committed, 'cmd', '/c', 'type more.txt & type main.c'])).toBe('more\nsource')
   await windows.out(['rmi', committed])
 }, 240_000)

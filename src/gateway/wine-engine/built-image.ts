@@ -10,6 +10,7 @@ import { extract } from 'tar-stream'
 import { engineErrorOf } from '#docker/engine.ts'
 import { wineBaseTag } from '#image/bases.ts'
 import { diffRegistry, readWineRegistry, type WineRegistry } from '#image/hive/wine-registry.ts'
+import { compressionOf, decompressAs } from '#image/layer/decompress.ts'
 import { type RegistryFile, toWindowsLayer, type WindowsLayerFacts } from '#image/layer/to-windows.ts'
 import { playableBuilds, releaseBuild } from '#image/origin.ts'
 import type { BlobStore } from '#image/registry/blob-store.ts'
@@ -23,9 +24,10 @@ import {
 } from '#image/registry/manifest.ts'
 import { fetchImageFacts } from '#image/registry/pull.ts'
 import { parseReference } from '#image/registry/reference.ts'
-import { type ImageOrigin, LAYER_LABEL, type WindowsImage } from '#image/windows-config.ts'
+import { type HistoryEntry, type ImageOrigin, LAYER_LABEL, type WindowsImage } from '#image/windows-config.ts'
 import { messageOf } from '#lib/fault.ts'
 import type { WineContext } from './context.ts'
+import { LAID, rowsOfInstructions } from './image-history.ts'
 import { type Json, objectOf, objectsOf, stringOf, stringsOf } from './json.ts'
 import { findLaid, inContainer } from './layer-chain.ts'
 import { getIfThere } from './ownership.ts'
@@ -190,7 +192,9 @@ async function translate(
     const tar = createHash('sha256')
     const bytes = createHash('sha256')
     let size = 0
-    const { output, done } = toWindowsLayer(createReadStream(file))
+    // An engine with containerd's image store keeps what it made compressed.
+    const plain = decompressAs(createReadStream(file), await compressionOf(file))
+    const { output, done } = toWindowsLayer(plain)
     await pipeline(
       output,
       watched(chunk => tar.update(chunk)),
@@ -313,26 +317,25 @@ export function addedHistory(
   rows: readonly Json[],
   made: readonly { descriptor: unknown }[]
 ): object[] {
-  const withLayers = rows
-    .filter(row => row.empty_layer !== true)
-    .slice(rows.filter(row => row.empty_layer !== true).length - made.length)
+  const full = [...rows.keys()].filter(at => rows[at]?.empty_layer !== true)
+  const below = Math.max(
+    full[full.length - made.length - 1] ?? -1,
+    rows.findLastIndex(row => row.created_by === LAID)
+  )
+  const above = rows.slice(below + 1)
+  let layer = made.length - above.filter(row => row.empty_layer !== true).length
+  const withLayer = above.map(row => row.empty_layer !== true && made[layer++]?.descriptor !== undefined)
   const created = rows.at(-1)?.created
-  const layers = made.flatMap(({ descriptor }, at) => (descriptor === undefined ? [] : [withLayers[at] ?? {}]))
-  const full = shown.filter(({ empty }) => !empty).length
-  const entries: object[] = []
-  let seen = 0
-  for (const { created_by, empty } of shown) {
-    if (empty) {
-      entries.push({ created, created_by, empty_layer: true })
-      continue
-    }
-    seen += 1
-    // What is over goes to the last instruction that has a layer at all.
-    const left = full - seen
-    const mine = left === 0 ? layers.splice(0) : layers.splice(0, Math.max(0, Math.min(1, layers.length - left)))
-    if (mine.length === 0) entries.push({ created, created_by, empty_layer: true })
-    for (const row of mine) entries.push({ created: row.created ?? created, created_by })
-  }
-  for (const row of layers) entries.push({ created: row.created ?? created, created_by: '' })
-  return entries
+  // Somebody who commits at the engine itself leaves no word.
+  const entries = shown.length === 0 && withLayer.includes(true) ? [{ created_by: '', empty: false }] : shown
+  const groups = rowsOfInstructions(
+    entries,
+    above.map(row => stringOf(row.created_by))
+  )
+  return entries.flatMap(({ created_by, comment = '' }: HistoryEntry, at): object[] => {
+    const text = { created_by, ...(comment === '' ? {} : { comment }) }
+    const mine = (groups[at] ?? []).filter(row => withLayer[row])
+    if (mine.length === 0) return [{ created, ...text, empty_layer: true }]
+    return mine.map(row => ({ created: above[row]?.created ?? created, ...text }))
+  })
 }

@@ -4,6 +4,7 @@ import { INIT } from '#image/launch.ts'
 import {
   builtOn,
   CONTAINER_LABEL,
+  type HistoryEntry,
   IMAGE_LABEL,
   MACHINE_LABEL,
   type WindowsConfig,
@@ -33,7 +34,12 @@ export function commitRoutes(context: WineContext): Route[] {
           const config = applyChanges(mergeConfig(record.config, asked), query.getAll('changes'))
           query.delete('changes')
           query.set('container', id)
-          const body = engineCommit(image, config, query.get('comment') ?? '')
+          const entry = {
+            created_by: (record.config.Cmd ?? []).join(' '),
+            empty: false,
+            comment: query.get('comment') ?? ''
+          }
+          const body = engineCommit(image, config, entry)
           sendJson(response, 201, await context.engine.json('POST', joinTarget(version, '/commit', query), body))
         }
       })
@@ -41,12 +47,15 @@ export function commitRoutes(context: WineContext): Route[] {
   ]
 }
 
-/** The config that makes the engine's image a Windows one: the container's own arguments must not stay in it. */
-export function engineCommit(image: WindowsImage, config: WindowsConfig, comment: string): Json {
+/**
+ * The config that makes the engine's image a Windows one: the container's own arguments must not stay in it. `entry` is what
+ * `docker history` shows of it.
+ */
+export function engineCommit(image: WindowsImage, config: WindowsConfig, entry: HistoryEntry): Json {
   const committed: WindowsImage = {
     ...builtOn(image),
     config,
-    history: [...image.history, { created_by: comment === '' ? 'commit' : comment, empty: false }]
+    history: [...image.history, entry]
   }
   return {
     Entrypoint: [INIT],

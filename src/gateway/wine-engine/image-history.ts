@@ -1,7 +1,8 @@
 import { INIT } from '#image/launch.ts'
 import { originConfig } from '#image/origin.ts'
-import { IMAGE_LABEL, type ImageOrigin, type WindowsImage } from '#image/windows-config.ts'
+import { type HistoryEntry, IMAGE_LABEL, type ImageOrigin, type WindowsImage } from '#image/windows-config.ts'
 import { type Json, numberOf, objectsOf, stringOf } from './json.ts'
+import { LAYING } from './layer-chain.ts'
 import { isHidden } from './windows-images.ts'
 
 /**
@@ -38,7 +39,7 @@ function onBase(oldestFirst: readonly Json[], image: WindowsImage): LowerRows {
 }
 
 /** As the engine writes a commit of what laid a layer. */
-const LAID = `${INIT} layer`
+export const LAID = LAYING.join(' ')
 
 /** The history that the original brought, with the engine's sizes: one row for each laid layer, and one more for its config. */
 function onOriginal(oldestFirst: readonly Json[], origin: ImageOrigin): LowerRows {
@@ -82,30 +83,50 @@ function baseRows(rows: readonly Json[], image: WindowsImage): Json[] {
   ]
 }
 
-/**
- * One row a Dockerfile instruction. Those that make a layer get time and size from the engine's rows: in order, each from
- * the next row of its kind and what a translation needed before that.
- */
+/** One row a Dockerfile instruction; those that make layers get time and size from the engine's rows. */
 function buildRows(rows: readonly Json[], image: WindowsImage): Json[] {
+  const groups = rowsOfInstructions(
+    image.history,
+    rows.map(row => stringOf(row.CreatedBy))
+  )
   let at = 0
-  const shown = image.history.map(({ created_by, empty }): Json => {
-    const found = empty
-      ? -1
-      : rows.findIndex((row, index) => index >= at && kindOf(row.CreatedBy) === kindOf(created_by))
-    const mine = found < 0 ? [] : rows.slice(at, found + 1)
-    at = Math.max(at, found + 1)
+  return image.history.map(({ created_by, comment = '' }, index): Json => {
+    const mine = (groups[index] ?? []).map(row => rows[row] ?? {})
+    at += mine.length
     const template = mine.at(-1) ?? rows[Math.min(at, rows.length - 1)] ?? {}
-    return { ...template, Id: '<missing>', Tags: null, Comment: '', CreatedBy: created_by, Size: sizeOf(mine) }
+    return { ...template, Id: '<missing>', Tags: null, Comment: comment, CreatedBy: created_by, Size: sizeOf(mine) }
   })
-  const last = shown.pop()
-  return last === undefined ? [] : [...shown, { ...last, Size: numberOf(last.Size) + sizeOf(rows.slice(at)) }]
 }
 
+/**
+ * The engine's rows, by their places, that each instruction made: in order, each up to the next row of its kind, with what a
+ * translation needed before that. What is over is the last instruction's that made a layer, or the very last one's.
+ */
+export function rowsOfInstructions(history: readonly HistoryEntry[], createdBy: readonly string[]): number[][] {
+  const kinds = createdBy.map(kindOf)
+  let at = 0
+  const groups = history.map(({ created_by, empty }) => {
+    const found = empty ? -1 : kinds.indexOf(kindOf(created_by), at)
+    const from = at
+    at = Math.max(at, found + 1)
+    return range(from, at)
+  })
+  groups.at(history.findLastIndex(({ empty }) => !empty))?.push(...range(at, kinds.length))
+  return groups
+}
+
+function range(from: number, to: number): number[] {
+  return Array.from({ length: to - from }, (_, index) => from + index)
+}
+
+const ownStep = new RegExp(`${INIT} (anchor|mkdir) `)
+
 /** The instruction behind a row, as the classic builder and BuildKit write it; a row without a known name is a RUN. */
-function kindOf(createdBy: unknown): string {
-  return (
-    /^(?:\S+ .*#\(nop\) +)?(COPY|ADD|WORKDIR|LABEL)\b/.exec(stringOf(createdBy))?.[1]?.replace('ADD', 'COPY') ?? 'RUN'
-  )
+function kindOf(createdBy: string): string {
+  const [, mine] = ownStep.exec(createdBy) ?? []
+  // A WORKDIR, or the first half of a COPY, below a folder whose name only a program in the image can tell.
+  if (mine !== undefined) return mine === 'mkdir' ? 'WORKDIR' : 'anchor'
+  return /^(?:\S+ .*#\(nop\) +)?(COPY|ADD|WORKDIR|LABEL)\b/.exec(createdBy)?.[1]?.replace('ADD', 'COPY') ?? 'RUN'
 }
 
 function sizeOf(rows: readonly Json[]): number {

@@ -16,6 +16,9 @@ import { numberOf, objectOf, objectsOf, stringOf, stringsOf } from './json.ts'
 import { getIfThere } from './ownership.ts'
 import { Refusal } from './refusal.ts'
 
+/** What init is asked in a container that lays a layer; the engine's history says it of each image that such a one became. */
+export const LAYING = ['layer']
+
 /** The Wine base with some Windows layers on it. */
 export interface LaidLayers {
   /** The engine's image. */
@@ -223,7 +226,7 @@ export async function inContainer<T>(
   const body = {
     Image: image,
     Entrypoint: [INIT],
-    Cmd: ['layer'],
+    Cmd: LAYING,
     OpenStdin: true,
     StdinOnce: true,
     AttachStdin: true,

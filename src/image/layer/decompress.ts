@@ -1,3 +1,4 @@
+import { open } from 'node:fs/promises'
 import { type Duplex, pipeline, Readable, Transform } from 'node:stream'
 import zlib from 'node:zlib'
 import { Decompress } from 'fzstd'
@@ -14,9 +15,28 @@ const nodeZstd = (zlib as { createZstdDecompress?: (options: { chunkSize: number
 export function decompress(stream: Readable, mediaType: string): Readable {
   const format = /^application\/vnd\.(?:oci|docker)\..*\btar(?:[.+](gzip|zstd))?$/.exec(mediaType)
   if (format === null) throw new Fault(`"${mediaType}" is no media type of a layer`)
-  if (format[1] === undefined) return stream
-  const decoder = format[1] === 'gzip' ? zlib.createGunzip({ chunkSize: CHUNK_BYTES }) : zstdDecoder()
-  return Readable.from(decoded(stream, decoder, format[1]), { objectMode: false, highWaterMark: 4 * CHUNK_BYTES })
+  return decompressAs(stream, format[1] as Compression | undefined)
+}
+
+export type Compression = 'gzip' | 'zstd'
+
+/** The plain tar of a layer that is compressed so. The stream ends with a Fault when the data are damaged. */
+export function decompressAs(stream: Readable, compression: Compression | undefined): Readable {
+  if (compression === undefined) return stream
+  const decoder = compression === 'gzip' ? zlib.createGunzip({ chunkSize: CHUNK_BYTES }) : zstdDecoder()
+  return Readable.from(decoded(stream, decoder, compression), { objectMode: false, highWaterMark: 4 * CHUNK_BYTES })
+}
+
+/** How the file of a layer is compressed, by its first bytes. */
+export async function compressionOf(file: string): Promise<Compression | undefined> {
+  const handle = await open(file)
+  try {
+    const { buffer } = await handle.read(Buffer.alloc(4), 0, 4, 0)
+    const magic = buffer.toString('hex')
+    return magic.startsWith('1f8b') ? 'gzip' : magic === '28b52ffd' ? 'zstd' : undefined
+  } finally {
+    await handle.close()
+  }
 }
 
 function zstdDecoder(): Duplex {

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto'
 import { createReadStream, createWriteStream } from 'node:fs'
-import { open, readFile, stat } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { join, posix } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createGzip } from 'node:zlib'
 import { extract } from 'tar-stream'
+import { compressionOf } from '#image/layer/decompress.ts'
 import { explainWriteError } from '#lib/disk-room.ts'
 import { Fault, messageOf } from '#lib/fault.ts'
 import { type OwnLayer, splitBase } from './base-layers.ts'
@@ -242,11 +243,7 @@ async function makeManifest(listed: Listed, config: ImageConfig, files: Files, f
 }
 
 async function compressedLayer(name: string, file: string, files: Files, folder: string): Promise<Descriptor> {
-  const handle = await open(file)
-  const { buffer } = await handle.read(Buffer.alloc(4), 0, 4, 0)
-  await handle.close()
-  const magic = buffer.toString('hex')
-  const packed = magic.startsWith('1f8b') ? 'gzip' : magic === '28b52ffd' ? 'zstd' : undefined
+  const packed = await compressionOf(file)
   const bytes = packed === undefined ? join(folder, `${name.replace(/\W/g, '-').slice(-100)}.gz`) : file
   if (packed === undefined)
     await pipeline(createReadStream(file), createGzip(), createWriteStream(bytes, { mode: 0o600 }))

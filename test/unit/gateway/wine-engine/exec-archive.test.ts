@@ -223,9 +223,10 @@ describe('commit', () => {
 
   test('the new image is Windows’, and forgets whose container it was', () => {
     const image = { config: {}, osVersion: '1', family: 'nanoserver' as const, release: 'x', folders: [], history: [] }
-    const body = engineCommit(image, { Cmd: ['a'], Labels: { k: 'v' } }, 'why')
+    const entry = { created_by: 'a b', empty: false, comment: 'why' }
+    const body = engineCommit(image, { Cmd: ['a'], Labels: { k: 'v' } }, entry)
     expect(body).toMatchObject({ Entrypoint: ['/oriel/init'], Cmd: [], Labels: { k: 'v', 'dev.oriel.container': '' } })
     const label = (body.Labels as Record<string, string>)['dev.oriel.image'] ?? ''
-    expect(JSON.parse(label)).toMatchObject({ config: { Cmd: ['a'] }, history: [{ created_by: 'why' }] })
+    expect(JSON.parse(label)).toMatchObject({ config: { Cmd: ['a'] }, history: [entry] })
   })
 })

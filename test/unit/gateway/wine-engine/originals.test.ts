@@ -92,8 +92,8 @@ describe('an original', () => {
   })
 
   const rows = [
-    { Id: 'sha256:engine', CreatedBy: '/oriel/init layer', Size: 0, Tags: ['app:1', tagFor('app')] },
-    { Id: 'sha256:laid', CreatedBy: '/oriel/init layer', Size: 20, Tags: null },
+    { Id: 'sha256:engine', CreatedBy: 'layer', Size: 0, Tags: ['app:1', tagFor('app')] },
+    { Id: 'sha256:laid', CreatedBy: 'layer', Size: 20, Tags: null },
     { Id: 'sha256:wine', CreatedBy: 'LABEL x', Size: 300, Tags: ['oriel/wine:ltsc2022'] },
     { Id: '<missing>', CreatedBy: 'debian', Size: 100, Tags: null }
   ]
@@ -122,6 +122,35 @@ describe('an original', () => {
       ['<missing>', 'ENV A=b', 0]
     ])
   })
+
+  test('lends nothing of its layers to what is built on it', () => {
+    const history = [
+      { created_by: 'cmd /S /C one', empty: false },
+      { created_by: 'cmd /S /C #(nop) COPY a in C:\\a', empty: false },
+      { created_by: 'cmd /S /C two', empty: false, comment: 'of a commit' },
+      { created_by: 'cmd /S /C #(nop)  ENTRYPOINT ["a"]', empty: true }
+    ]
+    const more = [
+      { Id: 'sha256:top', CreatedBy: '/bin/sh -c #(nop)  LABEL dev.oriel.image={}', Size: 0 },
+      { Id: 'sha256:4', CreatedBy: 'run QQ==', Size: 9, Comment: 'of the engine' },
+      { Id: 'sha256:3', CreatedBy: '/bin/sh -c #(nop) COPY file:1 in /oriel/anchor/1', Size: 7 },
+      { Id: 'sha256:2', CreatedBy: '/oriel/init anchor 1 C:\\a', Size: 1 },
+      { Id: 'sha256:1', CreatedBy: '/oriel/init run QQ==', Size: 5 },
+      ...rows
+    ]
+    const shown = windowsHistory(more, { ...builtOn(image), history })
+    expect(shape(shown)).toEqual([
+      ['sha256:top', 'cmd /S /C #(nop)  ENTRYPOINT ["a"]', 0],
+      ['<missing>', 'cmd /S /C two', 9],
+      ['<missing>', 'cmd /S /C #(nop) COPY a in C:\\a', 8],
+      ['<missing>', 'cmd /S /C one', 5],
+      ['<missing>', 'ENV A=b', 0],
+      ['<missing>', 'COPY a b', 20],
+      ['<missing>', 'Install update 10.0.20348.2', 0],
+      ['<missing>', 'Apply image 10.0.20348.1', 400]
+    ])
+    expect(shown.map(({ Comment }) => Comment).slice(0, 3)).toEqual(['', 'of a commit', ''])
+  })
 })
 
 test('the digests of a repository go with its last tag', () => {
@@ -146,29 +175,49 @@ test('layers that images share count once', () => {
   expect(layersSize([wine, laid, app, app, built, other])).toBe(438)
 })
 
-test('each layer that is pushed has one entry of the history', () => {
+describe('what is pushed', () => {
   const layer = { descriptor: {} }
   const none = { descriptor: undefined }
+  const nop = '/bin/sh -c #(nop)'
   const rows = [
-    { created: '1' },
-    { created: '2', empty_layer: true },
-    { created: '3' },
-    { created: '4' },
-    { created: '5' }
+    { created: '1', created_by: 'debian' },
+    { created: '2', created_by: 'layer' },
+    { created: '3', created_by: 'layer', empty_layer: true },
+    { created: '4', created_by: `${nop} WORKDIR /c/drive_c/app`, empty_layer: true },
+    { created: '5', created_by: '/oriel/init anchor 1 C:\\a' },
+    { created: '6', created_by: `${nop} COPY file:1 in /oriel/anchor/1` },
+    { created: '7', created_by: '/oriel/init mkdir C:\\b' },
+    { created: '8', created_by: '/oriel/init run QQ==' },
+    { created: '9', created_by: `${nop} LABEL dev.oriel.image={}`, empty_layer: true }
   ]
   const shown = [
-    { created_by: 'COPY', empty: false },
+    { created_by: 'cmd /S /C #(nop) WORKDIR C:\\app', empty: false },
+    { created_by: 'cmd /S /C #(nop) COPY a in C:\\a', empty: false },
     { created_by: 'ENV', empty: true },
-    { created_by: 'RUN', empty: false }
+    { created_by: 'cmd /S /C #(nop) WORKDIR C:\\b', empty: false },
+    { created_by: 'RUN', empty: false, comment: 'why' }
   ]
-  const by = (made: object[]) => addedHistory(shown, rows, made as { descriptor: unknown }[])
-  expect(by([layer, none, layer])).toEqual([
-    { created: '3', created_by: 'COPY' },
-    { created: '5', created_by: 'ENV', empty_layer: true },
-    { created: '5', created_by: 'RUN' }
-  ])
-  expect(by([layer, layer, layer]).filter(entry => !('empty_layer' in entry))).toHaveLength(3)
-  expect(by([none, none, layer]).filter(entry => !('empty_layer' in entry))).toHaveLength(1)
+  const by = (made: object[], of = shown) =>
+    addedHistory(of, rows, made as { descriptor: unknown }[]).map(entry => Object.values(entry).join(' '))
+
+  test('has one entry of the history for each layer, of the instruction that made it', () => {
+    expect(by([none, layer, layer, layer])).toEqual([
+      '9 cmd /S /C #(nop) WORKDIR C:\\app true',
+      '6 cmd /S /C #(nop) COPY a in C:\\a',
+      '9 ENV true',
+      '7 cmd /S /C #(nop) WORKDIR C:\\b',
+      '8 RUN why'
+    ])
+    const copied = '#(nop) COPY a in C:\\a'
+    expect(by([layer, layer, layer, layer]).filter(entry => entry.includes(copied))).toHaveLength(2)
+    expect(by([layer, layer, layer, none]).at(-1)).toBe('9 RUN why true')
+  })
+
+  test('has an entry even for the layers that nobody knows of', () => {
+    expect(by([layer, none, layer, none], [])).toEqual(['5 ', '7 '])
+    expect(by([none, none, none, none], [])).toEqual([])
+    expect(by([layer, layer, layer, layer], shown.slice(0, 1))).toHaveLength(4)
+  })
 })
 
 test('insecure registries and mirrors are those of the engine', () => {

@@ -1,10 +1,13 @@
 import { execFileSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { gzipSync } from 'node:zlib'
 import { expect, test } from 'vitest'
-import { decompress, slowZstdDecoder } from '#image/layer/decompress.ts'
+import { compressionOf, decompress, decompressAs, slowZstdDecoder } from '#image/layer/decompress.ts'
 import { Fault } from '#lib/fault.ts'
+import { temporaryFolder } from '../../../support/installation-disc.ts'
 import { inPieces } from '../../../support/tar.ts'
 
 const PLAIN = Buffer.from('the layer '.repeat(100_000))
@@ -31,6 +34,26 @@ test('zstd, also without a decoder of Node', async () => {
   expect((await buffer(inPieces(zstd, 777).pipe(slowZstdDecoder()))).equals(PLAIN)).toBe(true)
   await expect(buffer(decompress(Readable.from([PLAIN]), mediaType))).rejects.toThrow(/no zstd data/)
   await expect(buffer(decompress(Readable.from([zstd.subarray(0, 100)]), mediaType))).rejects.toThrow(Fault)
+})
+
+test('a file is known by its first bytes, and comes out plain', async () => {
+  const { path: folder, remove } = temporaryFolder()
+  try {
+    for (const [bytes, compression] of [
+      [PLAIN, undefined],
+      [GZIP, 'gzip'],
+      [execFileSync('zstd', ['-q', '-c'], { input: PLAIN }), 'zstd'],
+      [Buffer.from([0x1f]), undefined]
+    ] as const) {
+      const file = join(folder, 'layer')
+      writeFileSync(file, bytes)
+      expect(await compressionOf(file)).toBe(compression)
+      if (bytes.length > 1)
+        expect((await buffer(decompressAs(inPieces(bytes, 1000), compression))).equals(PLAIN)).toBe(true)
+    }
+  } finally {
+    remove()
+  }
 })
 
 test('damaged and cut data are a Fault', async () => {
