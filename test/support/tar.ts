@@ -65,3 +65,13 @@ export function inPieces(bytes: Buffer, length: number): Readable {
   }
   return Readable.from(pieces(), { objectMode: false })
 }
+
+/** Makes the checksums of all headers right again. */
+export function sealTar(tar: Buffer): void {
+  for (let at = 0; at + 512 <= tar.length; at += 512) {
+    if (tar.toString('latin1', at + 257, at + 262) !== 'ustar') continue
+    tar.fill(' ', at + 148, at + 156)
+    const sum = tar.subarray(at, at + 512).reduce((total, byte) => total + byte, 0)
+    tar.write(`${sum.toString(8).padStart(6, '0')}\0 `, at + 148, 'latin1')
+  }
+}

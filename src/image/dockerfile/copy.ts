@@ -3,7 +3,7 @@ import { INIT } from '#image/launch.ts'
 import { isWindowsPath, normalizeWindowsPath, toLinuxPath } from '#image/windows-path.ts'
 import { parseList, readFlags } from './arguments.ts'
 import { DockerfileFault, parseFault } from './fault.ts'
-import type { Folders } from './folders.ts'
+import { checkName, checkPath, type Folders } from './folders.ts'
 import { jsonLine, literalWord } from './linux.ts'
 import type { Instruction } from './parse.ts'
 import { needsBuildKit } from './run.ts'
@@ -37,7 +37,8 @@ export async function translateCopy(
   for (const name of ['chmod', 'link', 'parents', 'exclude', 'checksum'] as const) {
     if (flags[name] !== undefined) throw needsBuildKit(name)
   }
-  const expanded = words.map(word => stage.expandPath(word))
+  const expand = stage.expander()
+  const expanded = words.map(word => stage.expandPath(word, expand))
   const target = destination(stage, keyword, expanded.at(-1) ?? '')
   const given = expanded.slice(0, -1)
   const from = flags.from === undefined ? undefined : await sourceOf(flags.from)
@@ -67,6 +68,7 @@ function destination(stage: Stage, keyword: string, word: string): { path: strin
   if (!path.startsWith('C:')) {
     throw new DockerfileFault(`Windows does not support ${keyword} with a destinations not on the system drive (C:)`)
   }
+  checkPath(path)
   return { path, folder: word === '' || path === 'C:\\' || /(^|[\\/])\.{0,2}$/.test(word) }
 }
 
@@ -82,6 +84,7 @@ function contextPath(source: string): string {
  */
 function stagePath(source: string, folders: Folders): string {
   const path = isWindowsPath(source) ? source : `\\${source}`
+  checkName(path)
   const { linux, certain } = folders.locate(path)
   if (certain || folders.has(path)) return linux
   const relative = toLinuxPath(path, []).slice(ROOT.length)

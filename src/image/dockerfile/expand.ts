@@ -32,6 +32,10 @@ export function expandWords(word: string, escapeToken: Escape, lookup: Lookup): 
 }
 
 const NEVER = /(?!)/
+/** Nobody writes substitutions as deep, and each level takes some of the stack. */
+const MOST_DEPTH = 100
+/** Of a word, in a message. */
+const SHOWN = 1000
 
 class Expander {
   readonly #text: string[]
@@ -39,6 +43,7 @@ class Expander {
   readonly #escapeToken: Escape
   readonly #lookup: Lookup
   #at = 0
+  #depth = 0
 
   constructor(text: string, escapeToken: Escape, lookup: Lookup) {
     this.#source = text
@@ -114,7 +119,9 @@ class Expander {
     if (mark === '}') return this.#lookup(name) ?? ''
     if (mark !== ':') throw this.#fault("missing ':' in substitution")
     const modifier = this.#next()
+    if (++this.#depth > MOST_DEPTH) throw this.#fault(`substitutions are nested more than ${MOST_DEPTH} deep`)
     const word = this.#until('}').join('')
+    this.#depth--
     const value = this.#lookup(name) ?? ''
     if (modifier === '+') return value === '' ? '' : word
     if (modifier === '-') return value === '' ? word : value
@@ -141,6 +148,7 @@ class Expander {
   }
 
   #fault(why: string): DockerfileFault {
-    return new DockerfileFault(`failed to process ${JSON.stringify(this.#source)}: ${why}`)
+    const source = this.#source.length > SHOWN ? `${this.#source.slice(0, SHOWN)}…` : this.#source
+    return new DockerfileFault(`failed to process ${JSON.stringify(source)}: ${why}`)
   }
 }

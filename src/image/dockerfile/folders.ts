@@ -1,4 +1,6 @@
+import { NOT_IN_NAMES } from '#image/layer/drive-name.ts'
 import { BASE_FOLDERS, normalizeWindowsPath, toLinuxPath } from '#image/windows-path.ts'
+import { DockerfileFault } from './fault.ts'
 
 /**
  * What is known of the folders below C: while an image is built. Windows does not tell `App` from `app`, the engine does: a
@@ -31,16 +33,16 @@ export class Folders {
   /** The Linux path for a Windows path; `certain` when the engine cannot find another file there than Windows would. */
   locate(path: string): { linux: string; certain: boolean } {
     let lower = ''
-    let certain = true
+    let real = ''
+    let certain: boolean | undefined
     for (const part of components(path)) {
       const next = join(lower, part.toLowerCase())
-      if (!this.#known.has(next)) {
-        certain = !this.#underOpaque(lower)
-        break
-      }
+      const known = this.#known.get(next)
+      if (known === undefined) certain ??= !this.#underOpaque(lower)
+      real = known ?? join(real, part)
       lower = next
     }
-    return { linux: toLinuxPath(path, [...this.#known.values()]), certain }
+    return { linux: toLinuxPath(`${normalizeWindowsPath(path).slice(0, 3)}${real}`), certain: certain ?? true }
   }
 
   /** True when the folder is known to be there. */
@@ -81,6 +83,35 @@ export class Folders {
     }
     return this.#opaque.has('')
   }
+}
+
+/** Linux takes no longer path, and the prefix of the drive belongs to it. */
+const PATH_BYTES = 3500
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for.
+const CONTROL = /[\0-\x1f]/
+
+/** Throws for a path below a drive that nothing on Windows can be called, in Windows's words. */
+export function checkPath(path: string): void {
+  checkName(path)
+  if (
+    path
+      .replace(/^[a-z]:/i, '')
+      .split(/[\\/]/)
+      .some(part => NOT_IN_NAMES.test(part))
+  )
+    throw badName(path)
+}
+
+/** The same for what may be a pattern. A line break would begin another instruction of the engine's. */
+export function checkName(path: string): void {
+  if (CONTROL.test(path)) throw badName(path)
+  if (Buffer.byteLength(path) > PATH_BYTES) throw new DockerfileFault('The filename or extension is too long.')
+}
+
+function badName(path: string): DockerfileFault {
+  return new DockerfileFault(
+    `The filename, directory name, or volume label syntax is incorrect: ${JSON.stringify(path.slice(0, 300))}`
+  )
 }
 
 function components(path: string): string[] {

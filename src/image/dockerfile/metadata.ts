@@ -3,6 +3,8 @@ import { isWindowsPath, normalizeWindowsPath } from '#image/windows-path.ts'
 import { parseJsonForm, parseList, parsePairs, readFlags, splitWords } from './arguments.ts'
 import { expandWords } from './expand.ts'
 import { BeyondWine, DockerfileFault, parseFault } from './fault.ts'
+import { checkPath } from './folders.ts'
+import type { Growth } from './growth.ts'
 import { parseHealthcheck } from './health.ts'
 import type { Instruction } from './parse.ts'
 import { accountOf } from './run.ts'
@@ -23,9 +25,10 @@ export const METADATA: Record<string, (stage: Stage, instruction: Instruction, s
   },
 
   ARG(stage, instruction) {
+    const expand = stage.expander()
     for (const { name, fallback } of parseArg(instruction, stage)) {
       // Without a default of its own, an ARG takes over the one before FROM.
-      const own = fallback === undefined ? undefined : stage.expand(fallback)
+      const own = fallback === undefined ? undefined : expand(fallback)
       stage.args.set(name, stage.buildArguments.declare(name, own ?? stage.buildArguments.meta.get(name)))
       stage.note(` ARG ${name}${own === undefined ? '' : `=${own}`}`)
     }
@@ -38,6 +41,7 @@ export const METADATA: Record<string, (stage: Stage, instruction: Instruction, s
     if (!path.startsWith('C:')) {
       throw new DockerfileFault(`Windows does not support WORKDIR with a path not on the system drive (C:)`)
     }
+    checkPath(path)
     stage.config.WorkingDir = path
     const layer = stage.makeFolder(step, path)
     stage.note(`WORKDIR ${path}`, !layer)
@@ -58,7 +62,9 @@ export const METADATA: Record<string, (stage: Stage, instruction: Instruction, s
   EXPOSE(stage, instruction) {
     const words = parseList(instruction.rest)
     if (words.length === 0) throw parseFault(instruction.line, 'EXPOSE requires at least one argument')
-    const ports = words.flatMap(word => expandWords(word, stage.escapeToken, stage.lookup)).flatMap(parsePort)
+    const { escapeToken, lookup } = stage
+    const specs = new Set(words.flatMap(word => expandWords(word, escapeToken, lookup)))
+    const ports = [...specs].flatMap(spec => parsePort(spec, stage.buildArguments.growth))
     stage.config.ExposedPorts = {
       ...stage.config.ExposedPorts,
       ...Object.fromEntries(ports.map(port => [port, {}]))
@@ -69,7 +75,8 @@ export const METADATA: Record<string, (stage: Stage, instruction: Instruction, s
   VOLUME(stage, instruction) {
     const words = parseList(instruction.rest)
     if (words.length === 0) throw parseFault(instruction.line, 'VOLUME requires at least one argument')
-    const paths = words.map(word => stage.expandPath(word).trim())
+    const expand = stage.expander()
+    const paths = words.map(word => stage.expandPath(word, expand).trim())
     if (paths.includes('')) throw parseFault(instruction.line, 'VOLUME specified can not be an empty string')
     for (const path of paths) {
       if (!isWindowsPath(path) && !path.startsWith('/')) {
@@ -117,7 +124,11 @@ export const METADATA: Record<string, (stage: Stage, instruction: Instruction, s
   },
 
   MAINTAINER(stage, instruction, step) {
+    // A line break would begin another instruction of the engine's, and a backslash at the end take the next one in.
     const name = oneArgument(instruction)
+      .replace(/\p{Cc}/gu, ' ')
+      .replace(/[\\\s]+$/, '')
+    if (name === '') throw parseFault(instruction.line, 'MAINTAINER requires exactly one argument')
     stage.emit(step, `MAINTAINER ${name}`)
     stage.note(` MAINTAINER ${name}`)
   },
@@ -139,13 +150,14 @@ export const METADATA: Record<string, (stage: Stage, instruction: Instruction, s
 
 /** Sets labels of the image and remembers them for its LABEL line. */
 export function setLabels(stage: Stage, pairs: readonly string[]): void {
-  for (const pair of pairs) {
-    const at = pair.indexOf('=')
-    const name = pair.slice(0, at)
-    const value = pair.slice(at + 1)
-    stage.labels[name] = value
-    stage.config.Labels = { ...stage.config.Labels, [name]: value }
-  }
+  const labels = Object.fromEntries(
+    pairs.map(pair => {
+      const at = pair.indexOf('=')
+      return [pair.slice(0, at), pair.slice(at + 1)]
+    })
+  )
+  stage.labels = { ...stage.labels, ...labels }
+  stage.config.Labels = { ...stage.config.Labels, ...labels }
 }
 
 /** The `NAME[=default]`s of an ARG; defaults are not expanded yet. */
@@ -164,9 +176,8 @@ export function parseArg(
 
 function expandedPairs(stage: Stage, instruction: Instruction): string[] {
   readFlags(instruction, [])
-  return parsePairs(instruction, stage.escapeToken).map(
-    ([name, value]) => `${stage.expand(name)}=${stage.expand(value)}`
-  )
+  const expand = stage.expander()
+  return parsePairs(instruction, stage.escapeToken).map(([name, value]) => `${expand(name)}=${expand(value)}`)
 }
 
 function setCommand(stage: Stage, instruction: Instruction, name: 'Cmd' | 'Entrypoint'): void {
@@ -195,8 +206,11 @@ function oneArgument(instruction: Instruction): string {
   return instruction.rest
 }
 
+/** What a port takes, which is an entry of a list and of the text of the image. */
+const PORT_CHARACTERS = 100
+
 /** `80`, `80/udp`, `8000-8003`, and Docker's `host:container` forms, of which the container's part counts. */
-function parsePort(spec: string): string[] {
+function parsePort(spec: string, growth: Growth): string[] {
   const [ports = '', protocol = 'tcp', ...more] = spec.split('/')
   const container = ports.slice(ports.lastIndexOf(':') + 1)
   const [, first = '', last = first] = /^(\d+)(?:-(\d+))?$/.exec(container) ?? []
@@ -208,5 +222,6 @@ function parsePort(spec: string): string[] {
   if (!['tcp', 'udp', 'sctp'].includes(protocol.toLowerCase())) {
     throw new DockerfileFault(`Invalid proto: ${protocol}`)
   }
+  growth.add((to - from + 1) * PORT_CHARACTERS)
   return Array.from({ length: to - from + 1 }, (_, at) => `${from + at}/${protocol.toLowerCase()}`)
 }

@@ -87,8 +87,11 @@ function escapeDirective(lines: readonly string[]): Escape {
   const seen = new Set<string>()
   let escapeToken: Escape = '\\'
   for (const line of lines) {
-    const [, name = '', value = ''] = /^\s*#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$/.exec(line) ?? []
+    const [, name = '', rest = ''] = /^\s*#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=(.*)$/s.exec(line) ?? []
     const directive = name.toLowerCase()
+    // Not by the pattern: with blanks inside the value it would take the square of their number to find its end.
+    const value = rest.trim()
+    if (value === '') return escapeToken
     if (directive !== 'escape' && directive !== 'syntax' && directive !== 'check') return escapeToken
     if (seen.has(directive)) {
       throw new DockerfileFault(`failed to parse Dockerfile: only one ${directive} parser directive can be used`)

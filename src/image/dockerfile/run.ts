@@ -44,15 +44,59 @@ export function accountOf(user: string | undefined): string | undefined {
   return ACCOUNTS.find(account => account.toLowerCase() === plain.toLowerCase())
 }
 
-const POWERSHELL =
-  /(?:^|[&|(]\s*|\b(?:call|start(?:\s+\/\w+)*|cmd(?:\.exe)?(?:\s+\/\w)*)\s+)"?(?:[^\s"&|]*[\\/])?powershell(?:\.exe)?(?=["\s]|$)/i
-const FEATURES =
-  /\b(?:Install-WindowsFeature|Add-WindowsFeature|Enable-WindowsOptionalFeature)\b|\bdism(?:\.exe)?\b[^&|]*\/enable-feature/i
+const POWERSHELL = /powershell(?:\.exe)?(?=["\s]|$)/gi
+const FEATURES = /\b(?:Install-WindowsFeature|Add-WindowsFeature|Enable-WindowsOptionalFeature)\b/i
+/** What starts the program that is named behind it. */
+const STARTER = /\b(?:call|start|cmd(?:\.exe)?)$/i
 
 /** Throws BeyondWine for what only a real Windows can run, so that it fails at its line and not in the middle of a build. */
 export function refuseBeyondWine(instruction: Instruction, command: string): void {
-  if (FEATURES.test(command)) throw new BeyondWine('install Windows features', instruction)
-  if (POWERSHELL.test(command)) throw new BeyondWine('run PowerShell', instruction)
+  if (FEATURES.test(command) || installsFeature(command)) throw new BeyondWine('install Windows features', instruction)
+  if (startsPowerShell(command)) throw new BeyondWine('run PowerShell', instruction)
+}
+
+// Both look piece by piece: one pattern for all of it takes the square of a command's length.
+
+function installsFeature(command: string): boolean {
+  return command.split(/[&|]/).some(piece => {
+    const dism = piece.search(/\bdism(?:\.exe)?\b/i)
+    return dism >= 0 && /\/enable-feature/i.test(piece.slice(dism))
+  })
+}
+
+/** PowerShell as the program of a command: at its beginning, behind `&`, `|` or `(`, or behind what starts programs. */
+function startsPowerShell(command: string): boolean {
+  for (const { index } of command.matchAll(POWERSHELL)) {
+    let start = index
+    while (start > 0 && !/[\s"&|]/.test(command[start - 1] ?? '')) start -= 1
+    const folder = command.slice(start, index)
+    // The end of another name, such as `mypowershell`.
+    if (folder !== '' && !/[\\/(]$/.test(folder)) continue
+    if (folder.includes('(')) return true
+    if (command[start - 1] === '"') start -= 1
+    if (isProgramPlace(command, start)) return true
+  }
+  return false
+}
+
+/** Whether what stands at this place is the name of a program. */
+function isProgramPlace(command: string, at: number): boolean {
+  let end = at
+  let options = false
+  for (;;) {
+    const blanks = end
+    while (end > 0 && /\s/.test(command[end - 1] ?? '')) end -= 1
+    if (end === 0) return blanks === 0 && !options
+    if (!options && /[&|(]/.test(command[end - 1] ?? '')) return true
+    if (blanks === end) return false
+    let start = end
+    while (start > 0 && !/\s/.test(command[start - 1] ?? '')) start -= 1
+    const word = command.slice(start, end)
+    if (STARTER.test(word)) return true
+    if (!/^\/\w+$/.test(word)) return false
+    options = true
+    end = start
+  }
 }
 
 /** Throws for a here-document: Docker has them with BuildKit only, and would take its lines for instructions. */

@@ -1,4 +1,5 @@
 import { type Lookup, lookupIn } from './expand.ts'
+import { Growth } from './growth.ts'
 
 /** Build arguments that need no ARG. */
 const PREDEFINED = new Set(['HTTP_PROXY', 'HTTPS_PROXY', 'FTP_PROXY', 'NO_PROXY', 'ALL_PROXY'])
@@ -7,6 +8,8 @@ const PREDEFINED = new Set(['HTTP_PROXY', 'HTTPS_PROXY', 'FTP_PROXY', 'NO_PROXY'
 export class BuildArguments {
   readonly #given: ReadonlyMap<string, string>
   readonly #used = new Set<string>()
+  /** Of the whole build. */
+  readonly growth = new Growth()
   /** ARGs before the first FROM, with their values. */
   readonly meta = new Map<string, string | undefined>()
 
@@ -32,9 +35,18 @@ export class BuildArguments {
     return [...this.#given.keys()].filter(name => !this.#used.has(name) && !PREDEFINED.has(name.toUpperCase())).sort()
   }
 
+  /** The same lookup, but what it gives is counted: that is how text grows. */
+  metered(lookup: Lookup): Lookup {
+    return name => {
+      const value = lookup(name)
+      this.growth.add(value?.length ?? 0)
+      return value
+    }
+  }
+
   /** For FROM and for the defaults of ARGs before it. */
   get metaLookup(): Lookup {
-    return lookupIn(entries(this.meta))
+    return this.metered(lookupIn(entries(this.meta)))
   }
 }
 

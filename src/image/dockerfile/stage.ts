@@ -27,7 +27,7 @@ export class Stage {
   readonly history: WindowsImage['history']
   readonly lines: LinuxLine[] = []
   /** Labels that this stage set. */
-  readonly labels: Record<string, string> = {}
+  labels: Readonly<Record<string, string>> = {}
   /** ARGs in scope. */
   readonly args = new Map<string, string | undefined>()
   /** A CMD of this stage's own; an ENTRYPOINT drops one that came from the base. */
@@ -69,24 +69,34 @@ export class Stage {
 
   get lookup(): Lookup {
     // Docker knows no PATH of a Windows image that sets none, and `ENV PATH=C:\x;$PATH` would lose the system's own.
-    return lookupIn(this.config.Env ?? [], entries(this.args), this.buildArguments.proxies, [DEFAULT_PATH])
+    const { buildArguments } = this
+    return buildArguments.metered(
+      lookupIn(this.config.Env ?? [], entries(this.args), buildArguments.proxies, [DEFAULT_PATH])
+    )
   }
 
   expand(word: string): string {
-    return expandWord(word, this.escapeToken, this.lookup)
+    return this.expander()(word)
+  }
+
+  /** Expands the words of one instruction: as with Docker, none of them sees what the instruction itself sets. */
+  expander(): (word: string) => string {
+    const { lookup } = this
+    return word => expandWord(word, this.escapeToken, lookup)
   }
 
   /**
    * Expands a word that is a path. `C:\app` means what it says even where the backslash is the escape character: by
    * Docker's rules it would be `C:app`, which nobody wants.
    */
-  expandPath(word: string): string {
+  expandPath(word: string, expand = this.expander()): string {
     const plain = this.escapeToken === '\\' && /^["']?[a-z]:\\(?!\\)/i.test(word) && !word.includes('\\\\')
-    return this.expand(plain ? word.replaceAll('\\', '\\\\') : word)
+    return expand(plain ? word.replaceAll('\\', '\\\\') : word)
   }
 
   /** Adds a step of the engine. */
   emit(step: number, text: string, shown = true): void {
+    this.buildArguments.growth.add(text.length)
     this.lines.push({ text, step, shown })
   }
 

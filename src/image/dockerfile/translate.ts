@@ -116,9 +116,9 @@ class Translator {
   }
 
   #metaArg(instruction: Instruction, step: number): void {
+    const { metaLookup } = this.#arguments
     for (const { name, fallback } of parseArg(instruction, { escapeToken: this.#escapeToken })) {
-      const value =
-        fallback === undefined ? undefined : expandWord(fallback, this.#escapeToken, this.#arguments.metaLookup)
+      const value = fallback === undefined ? undefined : expandWord(fallback, this.#escapeToken, metaLookup)
       this.#arguments.meta.set(name, this.#arguments.declare(name, value))
     }
     const known = this.#steps[step]
@@ -158,7 +158,7 @@ class Translator {
       const base = parent.image()
       const stage = new Stage({ ...common, base, folders: parent.folders.clone() })
       // Labels of a parent stage are in no image yet.
-      Object.assign(stage.labels, parent.labels)
+      stage.labels = parent.labels
       await this.#begin(stage, stageOf(parent), step)
       return
     }

@@ -69,7 +69,7 @@ export async function readImageArchive(
   const files = await unpackArchive(stream, folder, signal)
   const listed = files.has('manifest.json') ? await dockerImages(files) : await layoutImages(files)
   const images: ArchiveImage[] = []
-  for (const image of listed) images.push(await keep(image, files, folder, store))
+  for (const image of listed) images.push(await keep(image, files, store))
   return images
 }
 
@@ -139,7 +139,7 @@ async function layoutImages(files: Files): Promise<Listed[]> {
     // Of an index for many systems the others are not for this one.
     if (parseConfig(config).os.toLowerCase() !== 'windows') continue
     const layers = manifest.layers.map(({ digest }) => blobName(digest))
-    images.push({ config, tags, layers, manifest: bytes, sources: {} })
+    images.push({ config, tags: [...tags], layers, manifest: bytes, sources: {} })
   }
   if (images.length === 0)
     throw new RegistryFault('no matching manifest for windows/amd64 in the archive', { status: 404 })
@@ -149,34 +149,40 @@ async function layoutImages(files: Files): Promise<Listed[]> {
 interface LayoutManifest {
   bytes: Buffer
   manifest: ImageManifest
-  tags: string[]
+  tags: Set<string>
 }
 
 /** The manifests below `index.json`, those of its indexes included, whose bytes are in the archive. */
 async function manifestsOf(files: Files): Promise<LayoutManifest[]> {
   if (!files.has('index.json')) return []
-  const found = new Map<string, LayoutManifest>()
-  const visit = async (entries: unknown, depth: number, above: string[]): Promise<void> => {
-    for (const entry of (Array.isArray(entries) ? entries : []).slice(0, MOST_IMAGES).map(objectOf)) {
-      const digest = textOf(entry.digest)
-      const name = blobName(digest)
-      if (!files.has(name)) continue
-      const bytes = await readSmall(files, name)
-      if (digestOf(bytes, digest) !== digest)
-        throw new Fault(`${name} of the archive has other bytes than its name says`)
-      const tags = [...above, ...tagOf(objectOf(entry.annotations))]
-      const parsed = parseManifest(textOf(entry.mediaType), bytes)
-      if (parsed.kind === 'index') {
-        if (depth < 2) await visit(parsed.manifests, depth + 1, tags)
-        continue
-      }
-      const known = found.get(digest)
-      if (known === undefined) found.set(digest, { bytes, manifest: parsed, tags })
-      else known.tags.push(...tags.filter(tag => !known.tags.includes(tag)))
+  // What is below each blob, which is read once: a few indexes that name each other a thousand times are millions of reads.
+  const known = new Map<string, ReadonlySet<LayoutManifest>>()
+  const below = async (digest: string, mediaType: string, depth: number): Promise<ReadonlySet<LayoutManifest>> => {
+    const before = known.get(digest)
+    if (before !== undefined) return before
+    const found = new Set<LayoutManifest>()
+    known.set(digest, found)
+    const name = blobName(digest)
+    if (!files.has(name)) return found
+    const bytes = await readSmall(files, name)
+    if (digestOf(bytes, digest) !== digest) throw new Fault(`${name} of the archive has other bytes than its name says`)
+    const parsed = parseManifest(mediaType, bytes)
+    if (parsed.kind === 'image') return found.add({ bytes, manifest: parsed, tags: new Set() })
+    for (const entry of depth < 2 ? parsed.manifests.slice(0, MOST_IMAGES) : []) {
+      for (const image of await below(entry.digest, entry.mediaType, depth + 1)) found.add(image)
+    }
+    return found
+  }
+  const { manifests } = objectOf(await readJson(files, 'index.json'))
+  const images = new Set<LayoutManifest>()
+  for (const entry of (Array.isArray(manifests) ? manifests : []).slice(0, MOST_IMAGES).map(objectOf)) {
+    const tags = tagOf(objectOf(entry.annotations))
+    for (const image of await below(textOf(entry.digest), textOf(entry.mediaType), 0)) {
+      images.add(image)
+      for (const tag of tags) image.tags.add(tag)
     }
   }
-  await visit(objectOf(await readJson(files, 'index.json')).manifests, 0, [])
-  return [...found.values()]
+  return [...images]
 }
 
 function tagOf(annotations: Record<string, unknown>): string[] {
@@ -184,7 +190,7 @@ function tagOf(annotations: Record<string, unknown>): string[] {
   return name === '' ? [] : [familiarString(parseReference(name))]
 }
 
-async function keep(listed: Listed, files: Files, folder: string, store: BlobStore): Promise<ArchiveImage> {
+async function keep(listed: Listed, files: Files, store: BlobStore): Promise<ArchiveImage> {
   const parsed = parseConfig(listed.config)
   if (parsed.os.toLowerCase() !== 'windows') {
     throw new RegistryFault(`image operating system "${parsed.os || 'linux'}" cannot be used on this platform`, {
@@ -197,7 +203,7 @@ async function keep(listed: Listed, files: Files, folder: string, store: BlobSto
       'invalid manifest, layers length mismatch: the archive and the config of an image do not belong together'
     )
   }
-  const manifestBytes = listed.manifest ?? (await makeManifest(listed, parsed, files, folder))
+  const manifestBytes = listed.manifest ?? (await makeManifest(listed, parsed, files))
   const manifest = parseManifest('', manifestBytes)
   if (manifest.kind !== 'image') throw new Fault('invalid manifest in the archive')
   const { own } = splitBase(manifest, parsed)
@@ -222,7 +228,7 @@ function readableOf(bytes: Buffer): Readable {
 }
 
 /** The manifest that docker would push such an image with: layers that come as plain tars are compressed. */
-async function makeManifest(listed: Listed, config: ImageConfig, files: Files, folder: string): Promise<Buffer> {
+async function makeManifest(listed: Listed, config: ImageConfig, files: Files): Promise<Buffer> {
   const layers: Descriptor[] = []
   // What is Microsoft's is told by the history, so no bytes of it are read.
   const named = config.diffIds.map(digest => listed.sources[digest] ?? { mediaType: PLAIN_LAYER, digest, size: 0 })
@@ -236,15 +242,15 @@ async function makeManifest(listed: Listed, config: ImageConfig, files: Files, f
     else if (at < base) {
       layers.push({ mediaType: PLAIN_LAYER, digest: diffId, size: file === undefined ? 0 : (await stat(file)).size })
     } else if (file === undefined) throw new Fault(`the archive has no layer ${name}`)
-    else layers.push(await compressedLayer(name, file, files, folder))
+    else layers.push(await compressedLayer(file, files))
   }
   const described = { mediaType: CONFIG, size: listed.config.length, digest: digestOf(listed.config) }
   return Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: MANIFEST, config: described, layers }))
 }
 
-async function compressedLayer(name: string, file: string, files: Files, folder: string): Promise<Descriptor> {
+async function compressedLayer(file: string, files: Files): Promise<Descriptor> {
   const packed = await compressionOf(file)
-  const bytes = packed === undefined ? join(folder, `${name.replace(/\W/g, '-').slice(-100)}.gz`) : file
+  const bytes = packed === undefined ? `${file}.gz` : file
   if (packed === undefined)
     await pipeline(createReadStream(file), createGzip(), createWriteStream(bytes, { mode: 0o600 }))
   const hash = createHash('sha256')

@@ -86,7 +86,11 @@ export function parseManifest(mediaType: string, bytes: Uint8Array): ImageManife
     throw invalid(`unsupported manifest media type and no default available: ${shown(type)}`)
   }
   if (said !== '' && said !== type) throw invalid(`mediaType in manifest should be '${type}' not '${shown(said)}'`)
-  if (json.schemaVersion !== 2) throw invalid(`unrecognized manifest schema version ${Number(json.schemaVersion)}`)
+  if (json.schemaVersion !== 2) {
+    // Number() of an object calls what the object says is its valueOf.
+    const version = typeof json.schemaVersion === 'number' ? json.schemaVersion : 0
+    throw invalid(`unrecognized manifest schema version ${version}`)
+  }
   // One that is both could be read as either by two who check it: CVE-2021-41190.
   const isIndex = type === DOCKER_LIST || type === OCI_INDEX
   if (isIndex ? json.config !== undefined || json.layers !== undefined : json.manifests !== undefined) {

@@ -322,6 +322,40 @@ test('labels of the command line come last, and Oriel keeps its own', async () =
   expect(dockerfile).toContain('LABEL "a"="3" "b"="2" "dev.oriel.image"="{')
 })
 
+describe('nothing that is put in becomes another line of the engine’s', () => {
+  test.each(['WORKDIR $D', 'COPY a $D', 'COPY --from=windowsservercore $D C:/x/'])('%s', async text => {
+    for (const D of ['C:/a\nRUN evil', 'C:/a\0', `C:/${'a/'.repeat(2000)}`]) {
+      await expect(from(`ARG D\n${text}`, { buildArgs: { D } })).rejects.toThrow(
+        /The filename(, directory name, or volume label syntax is incorrect| or extension is too long)/
+      )
+    }
+  })
+
+  test.each(['C:\\a|b', 'C:\\what?', 'C:\\a:stream', '"C:/<a>"'])('no folder is called %s', async path => {
+    await expect(from(`WORKDIR ${path}`)).rejects.toThrow(/^The filename, directory name, or volume label syntax/)
+    await expect(from(`COPY a ${path}`)).rejects.toThrow(/^The filename, directory name, or volume label syntax/)
+  })
+
+  test('MAINTAINER', async () => {
+    expect(middle(await build('# escape=`\nFROM windowsservercore\nMAINTAINER me \\\\'))).toEqual(['MAINTAINER me'])
+    images.author = { config: { OnBuild: ['MAINTAINER me\nRUN evil'] } }
+    expect(middle(await build('FROM author'))).toEqual(['MAINTAINER me RUN evil'])
+  })
+})
+
+test('a label may have any name', async () => {
+  const { image, dockerfile } = await from('LABEL __proto__=x constructor=y')
+  expect(Object.entries(image.config.Labels ?? {})).toEqual([
+    ['__proto__', 'x'],
+    ['constructor', 'y']
+  ])
+  expect(dockerfile).toContain('"__proto__"="x"')
+})
+
+test('an instruction does not see what it sets itself', async () => {
+  expect((await from('ARG A=1\nARG A=2 B=$A\nENV C=$B')).image.config.Env).toEqual(['C=1'])
+})
+
 test('the history is worded as a Windows daemon words it', async () => {
   const { image } = await from('ENV A=b\nWORKDIR C:/x\nCOPY a b\nRUN dir\nCMD ["a","b"]\nEXPOSE 80\nUSER ContainerUser')
   expect(image.history).toEqual([
