@@ -43,6 +43,8 @@ export interface WindowsImage {
   history: { created_by: string; empty: boolean }[]
   /** The image that this one is, unchanged. */
   origin?: ImageOrigin
+  /** Of an image that a tar was imported as, and of those built on it: the comment that its layer has. */
+  imported?: string
   /** The image with an origin that this one was built on. */
   parent?: ImageOrigin
 }

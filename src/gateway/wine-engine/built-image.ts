@@ -287,7 +287,7 @@ async function compose(
       'os.version': below.config.osVersion,
       config: image.config,
       rootfs: { type: 'layers', diff_ids: [...below.config.diffIds, ...kept.map(({ diffId }) => diffId)] },
-      history: [...objectsOf(below.config.json.history), ...addedHistory(image.history, rows, made)]
+      history: [...objectsOf(below.config.json.history), ...addedHistory(shownSteps(image), rows, made)]
     })
   )
   const id = await blobs.putBytes(config)
@@ -304,12 +304,18 @@ async function compose(
   return { id, manifest, config: config.toString('utf8') }
 }
 
+function shownSteps({ imported, history }: WindowsImage): ShownStep[] {
+  return imported === undefined ? history : [{ created_by: '', empty: false, comment: imported }, ...history]
+}
+
+type ShownStep = WindowsImage['history'][number] & { comment?: string }
+
 /**
  * One entry of the history for each layer, and one for each instruction without. An instruction may have needed more layers
  * than one, for folders that it made; the engine's rows tell, the last of which have the layers `made`.
  */
 export function addedHistory(
-  shown: WindowsImage['history'],
+  shown: readonly ShownStep[],
   rows: readonly Json[],
   made: readonly { descriptor: unknown }[]
 ): object[] {
@@ -321,17 +327,17 @@ export function addedHistory(
   const full = shown.filter(({ empty }) => !empty).length
   const entries: object[] = []
   let seen = 0
-  for (const { created_by, empty } of shown) {
+  for (const { empty, ...said } of shown) {
     if (empty) {
-      entries.push({ created, created_by, empty_layer: true })
+      entries.push({ created, ...said, empty_layer: true })
       continue
     }
     seen += 1
     // What is over goes to the last instruction that has a layer at all.
     const left = full - seen
     const mine = left === 0 ? layers.splice(0) : layers.splice(0, Math.max(0, Math.min(1, layers.length - left)))
-    if (mine.length === 0) entries.push({ created, created_by, empty_layer: true })
-    for (const row of mine) entries.push({ created: row.created ?? created, created_by })
+    if (mine.length === 0) entries.push({ created, ...said, empty_layer: true })
+    for (const row of mine) entries.push({ created: row.created ?? created, ...said })
   }
   for (const row of layers) entries.push({ created: row.created ?? created, created_by: '' })
   return entries
