@@ -51,6 +51,8 @@ export interface WindowsImage {
   history: HistoryEntry[]
   /** The image that this one is, unchanged. */
   origin?: ImageOrigin
+  /** Of an image that a tar was imported as, and of those built on it: the comment that its layer has. */
+  imported?: string
   /** The image with an origin that this one was built on. */
   parent?: ImageOrigin
 }

@@ -27,7 +27,7 @@ import { parseReference } from '#image/registry/reference.ts'
 import { type HistoryEntry, type ImageOrigin, LAYER_LABEL, type WindowsImage } from '#image/windows-config.ts'
 import { messageOf } from '#lib/fault.ts'
 import type { WineContext } from './context.ts'
-import { LAID, rowsOfInstructions } from './image-history.ts'
+import { isLaid, rowsOfInstructions } from './image-history.ts'
 import { type Json, objectOf, objectsOf, stringOf, stringsOf } from './json.ts'
 import { findLaid, inContainer } from './layer-chain.ts'
 import { getIfThere } from './ownership.ts'
@@ -291,7 +291,7 @@ async function compose(
       'os.version': below.config.osVersion,
       config: image.config,
       rootfs: { type: 'layers', diff_ids: [...below.config.diffIds, ...kept.map(({ diffId }) => diffId)] },
-      history: [...objectsOf(below.config.json.history), ...addedHistory(image.history, rows, made)]
+      history: [...objectsOf(below.config.json.history), ...addedHistory(image, rows, made)]
     })
   )
   const id = await blobs.putBytes(config)
@@ -313,19 +313,19 @@ async function compose(
  * than one, for folders that it made; the engine's rows tell, the last of which have the layers `made`.
  */
 export function addedHistory(
-  shown: WindowsImage['history'],
+  { history, imported }: Pick<WindowsImage, 'history' | 'imported'>,
   rows: readonly Json[],
   made: readonly { descriptor: unknown }[]
 ): object[] {
   const full = [...rows.keys()].filter(at => rows[at]?.empty_layer !== true)
-  const below = Math.max(
-    full[full.length - made.length - 1] ?? -1,
-    rows.findLastIndex(row => row.created_by === LAID)
-  )
+  // What was laid is an original's that lies below, or was imported.
+  const laid = imported === undefined ? rows.findLastIndex(row => isLaid(row.created_by)) : -1
+  const below = Math.max(full[full.length - made.length - 1] ?? -1, laid)
   const above = rows.slice(below + 1)
   let layer = made.length - above.filter(row => row.empty_layer !== true).length
   const withLayer = above.map(row => row.empty_layer !== true && made[layer++]?.descriptor !== undefined)
   const created = rows.at(-1)?.created
+  const shown = imported === undefined ? history : [{ created_by: '', empty: false, comment: imported }, ...history]
   // Somebody who commits at the engine itself leaves no word.
   const entries = shown.length === 0 && withLayer.includes(true) ? [{ created_by: '', empty: false }] : shown
   const groups = rowsOfInstructions(

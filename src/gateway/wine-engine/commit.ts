@@ -7,13 +7,14 @@ import {
   type HistoryEntry,
   IMAGE_LABEL,
   MACHINE_LABEL,
+  mergeEnv,
   type WindowsConfig,
   type WindowsImage,
   windowsImageOf
 } from '#image/windows-config.ts'
 import { splitCommandLine } from './command-line.ts'
 import type { WineContext } from './context.ts'
-import { mergeConfig } from './create-config.ts'
+import { mergeConfig, workingDirectory } from './create-config.ts'
 import { type Json, objectOf, stringOf, stringsOf } from './json.ts'
 import { findContainer } from './record.ts'
 import { Refusal } from './refusal.ts'
@@ -87,11 +88,11 @@ function applyChange(config: WindowsConfig, line: string): WindowsConfig {
     case 'ENTRYPOINT':
       return { ...withoutEscape(config), Entrypoint: command, Cmd: null, ...escaped }
     case 'ENV':
-      return mergeConfig(config, { Env: pairs(rest) })
+      return { ...config, Env: mergeEnv(config.Env, pairs(rest)) }
     case 'LABEL':
       return { ...config, Labels: { ...config.Labels, ...Object.fromEntries(pairs(rest).map(split)) } }
     case 'WORKDIR':
-      return mergeConfig(config, { WorkingDir: unquote(rest) })
+      return { ...config, WorkingDir: workingDirectory(unquote(rest)) ?? config.WorkingDir ?? '' }
     case 'USER':
       return { ...config, User: unquote(rest) }
     case 'EXPOSE': {

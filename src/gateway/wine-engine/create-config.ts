@@ -71,7 +71,8 @@ function mergeRequestEnv(image: readonly string[], request: readonly string[]): 
   )
 }
 
-function workingDirectory(path: string): string | undefined {
+/** A working directory as Windows has it; undefined for none. A Refusal for a path that is not absolute. */
+export function workingDirectory(path: string): string | undefined {
   if (path === '') return undefined
   const absolute = absoluteWindowsPath(path)
   if (absolute === undefined) {

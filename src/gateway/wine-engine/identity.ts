@@ -27,3 +27,8 @@ export function machineName(machine: string): string {
 }
 
 export const DOCKER_ROOT = 'C:\\ProgramData\\docker'
+
+/** Whether what a client asked for is what this daemon has: no platform, or Windows on amd64, with any version. */
+export function isOwnPlatform(platform: string): boolean {
+  return platform === '' || /^windows(\([^)]*\))?(\/(amd64|x86_64))?$/i.test(platform)
+}

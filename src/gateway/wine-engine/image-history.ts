@@ -12,7 +12,12 @@ import { isHidden } from './windows-images.ts'
 export function windowsHistory(rows: readonly Json[], image: WindowsImage): Json[] {
   const oldestFirst = [...rows].reverse()
   const origin = image.origin ?? image.parent
-  const lower = origin === undefined ? onBase(oldestFirst, image) : onOriginal(oldestFirst, origin)
+  const lower =
+    origin !== undefined
+      ? onOriginal(oldestFirst, origin)
+      : image.imported !== undefined
+        ? onImport(oldestFirst, image, image.imported)
+        : onBase(oldestFirst, image)
   const history = [...lower.rows, ...buildRows(lower.above, image)].reverse()
   // The newest row is the image itself, whichever rows had to go.
   const [newest, ...older] = history
@@ -38,15 +43,27 @@ function onBase(oldestFirst: readonly Json[], image: WindowsImage): LowerRows {
   return { rows: baseRows(oldestFirst.slice(0, end), image), above: oldestFirst.slice(end) }
 }
 
-/** As the engine writes a commit of what laid a layer. */
-export const LAID = LAYING.join(' ')
+const LAID = LAYING.join(' ')
+
+/** Whether the engine's row is of a commit of what laid a layer: it shows the command, with or without the program before it. */
+export function isLaid(createdBy: unknown): boolean {
+  return createdBy === LAID || createdBy === `${INIT} ${LAID}`
+}
+
+/** The Wine base, and the one layer that was imported; the row of its config has nothing to tell. */
+function onImport(oldestFirst: readonly Json[], image: WindowsImage, comment: string): LowerRows {
+  const at = oldestFirst.findIndex(row => isLaid(row.CreatedBy))
+  const layer = { ...oldestFirst[at], Id: '<missing>', Tags: null, CreatedBy: '', Comment: comment }
+  const last = oldestFirst.findLastIndex(row => isLaid(row.CreatedBy))
+  return { rows: [...baseRows(oldestFirst.slice(0, at), image), layer], above: oldestFirst.slice(last + 1) }
+}
 
 /** The history that the original brought, with the engine's sizes: one row for each laid layer, and one more for its config. */
 function onOriginal(oldestFirst: readonly Json[], origin: ImageOrigin): LowerRows {
   const config = originConfig(origin)
-  const laid = oldestFirst.filter(row => row.CreatedBy === LAID)
-  const base = oldestFirst.findIndex(row => row.CreatedBy === LAID)
-  const above = oldestFirst.slice(oldestFirst.findLastIndex(row => row.CreatedBy === LAID) + 1)
+  const laid = oldestFirst.filter(row => isLaid(row.CreatedBy))
+  const base = oldestFirst.findIndex(row => isLaid(row.CreatedBy))
+  const above = oldestFirst.slice(oldestFirst.findLastIndex(row => isLaid(row.CreatedBy)) + 1)
   const steps = objectsOf(config.history)
   const microsofts = steps.filter(step => step.empty_layer !== true).length - (laid.length - 1)
   let layer = 0

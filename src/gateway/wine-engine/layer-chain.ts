@@ -266,9 +266,9 @@ export async function commit(
   { engine }: WineContext,
   container: string,
   labels: Record<string, string>,
-  exposedPorts: Record<string, object> = {}
+  { exposedPorts = {}, comment = '' }: { exposedPorts?: Record<string, object>; comment?: string } = {}
 ): Promise<string> {
-  const query = new URLSearchParams({ container, pause: '0' })
+  const query = new URLSearchParams({ container, pause: '0', ...(comment === '' ? {} : { comment }) })
   const body = {
     Entrypoint: [INIT],
     Cmd: [],

@@ -28,7 +28,7 @@ export async function originalOnEngine(context: WineContext, laid: LaidLayers, i
       context,
       container,
       { ...userLabels(image.config.Labels), [IMAGE_LABEL]: JSON.stringify(image), [LAYER_LABEL]: laid.mark },
-      image.config.ExposedPorts
+      { exposedPorts: image.config.ExposedPorts ?? {} }
     )
   )
 }

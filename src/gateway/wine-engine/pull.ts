@@ -9,7 +9,8 @@ import type { RegistryAuth } from '#image/registry/auth.ts'
 import { familiarString, parseReference } from '#image/registry/reference.ts'
 import { IMAGE_LABEL } from '#image/windows-config.ts'
 import type { WineContext } from './context.ts'
-import { WINE_VERSION } from './identity.ts'
+import { isOwnPlatform, WINE_VERSION } from './identity.ts'
+import { importImage } from './import.ts'
 import { objectOf, stringOf } from './json.ts'
 import { ProgressLines } from './progress-lines.ts'
 import { cannot, Refusal } from './refusal.ts'
@@ -26,11 +27,10 @@ function create(context: WineContext, { head, query }: RouteMatch): Handling {
   return {
     kind: 'handle',
     async handler(request, response) {
-      // The import of a tar would go on sending it.
-      request.resume()
-      if (query.get('fromSrc') !== null) {
-        throw new Refusal('this version of the wine driver cannot import an image from a tar', 501)
+      if ((query.get('fromImage') ?? '') === '' && query.get('fromSrc')) {
+        return await importImage(context, query, request, response)
       }
+      request.resume()
       const reference = referenceOf(query)
       checkPlatform(query.get('platform') ?? '')
       const base = baseOf(reference)
@@ -77,8 +77,8 @@ function referenceOf(query: URLSearchParams): string {
 
 /** A Refusal in a registry's words when the platform is one that the base images do not have. */
 function checkPlatform(platform: string): void {
-  if (platform === '' || /^windows(\([^)]*\))?(\/(amd64|x86_64))?$/i.test(platform)) return
-  throw new Refusal(`no matching manifest for ${platform} in the manifest list entries`, 404)
+  if (!isOwnPlatform(platform))
+    throw new Refusal(`no matching manifest for ${platform} in the manifest list entries`, 404)
 }
 
 const needsWindows: readonly [pattern: RegExp, what: string][] = [

@@ -73,8 +73,8 @@ async function pushOne(
 
 /** An image as the bytes that it goes out as. A Refusal for one that has none. */
 export async function bytesOf(context: WineContext, found: FoundImage, signal: AbortSignal): Promise<ImageBytes> {
-  const { origin, parent, history } = found.windows
-  if (origin === undefined && parent === undefined && history.length === 0) {
+  const { origin, parent, imported, history } = found.windows
+  if (origin === undefined && parent === undefined && imported === undefined && history.length === 0) {
     throw new Refusal(
       "this is the Wine base under a name of Microsoft's, whose own image was never here: push or save what is built on it"
     )

@@ -47,8 +47,9 @@ export class Stage {
     this.config = structuredClone(options.base.config)
     this.history = [...options.base.history]
     // Whatever is not an instruction without a program ran one.
-    const { origin, parent = origin, history } = options.base
-    const ran = parent !== undefined || history.some(({ created_by }) => !created_by.includes('#(nop)'))
+    const { origin, parent = origin, imported, history } = options.base
+    const ran =
+      parent !== undefined || imported !== undefined || history.some(({ created_by }) => !created_by.includes('#(nop)'))
     this.folders = options.folders ?? new Folders(options.base.folders, ran)
   }
 

@@ -217,6 +217,13 @@ describe('commit', () => {
     expect(applyChanges(container.record.config, [change])).toMatchObject(expected)
   })
 
+  test('an image without a command takes changes too', () => {
+    expect(applyChanges({ Cmd: null }, ['ENV A=1', 'WORKDIR C:\\srv'])).toMatchObject({
+      Env: ['A=1'],
+      WorkingDir: 'C:\\srv'
+    })
+  })
+
   test.each(['RUN x', 'nonsense', 'SHELL cmd'])('refuses %s', change => {
     expect(() => applyChanges({ Cmd: ['x'] }, [change])).toThrow()
   })

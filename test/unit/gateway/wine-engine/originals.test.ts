@@ -99,8 +99,14 @@ describe('an original', () => {
   ]
   const shape = (shown: Record<string, unknown>[]) => shown.map(({ Id, CreatedBy, Size }) => [Id, CreatedBy, Size])
 
-  test('has the history of its config, with the sizes of the engine', () => {
-    const shown = windowsHistory(rows, image)
+  test.each([
+    ['whose program is shown', rows],
+    [
+      'that shows the command alone',
+      rows.map(row => ({ ...row, CreatedBy: row.CreatedBy.replace('/oriel/init ', '') }))
+    ]
+  ])('has the history of its config, with the sizes of an engine %s', (_name, engineRows) => {
+    const shown = windowsHistory(engineRows, image)
     expect(shape(shown)).toEqual([
       [origin.id, 'ENV A=b', 0],
       ['<missing>', 'COPY a b', 20],
@@ -198,7 +204,7 @@ describe('what is pushed', () => {
     { created_by: 'RUN', empty: false, comment: 'why' }
   ]
   const by = (made: object[], of = shown) =>
-    addedHistory(of, rows, made as { descriptor: unknown }[]).map(entry => Object.values(entry).join(' '))
+    addedHistory({ history: of }, rows, made as { descriptor: unknown }[]).map(entry => Object.values(entry).join(' '))
 
   test('has one entry of the history for each layer, of the instruction that made it', () => {
     expect(by([none, layer, layer, layer])).toEqual([

@@ -98,7 +98,7 @@ describe('refuses', () => {
     ['the full Windows', { fromImage: 'mcr.microsoft.com/windows', tag: 'ltsc2019' }, 400, /full Windows/],
     ['a registry that is not there', { fromImage: '127.0.0.1:1/app', tag: '1' }, 500, /127\.0\.0\.1:1\/v2\/app/],
     ['a name that is none', { fromImage: '127.0.0.1:1/App', tag: '1' }, 400, /must be lowercase/],
-    ['a tar', { fromSrc: '-' }, 501, /import/]
+    ['an empty tar', { fromSrc: '-' }, 400, /the tar cannot be imported: it is empty/]
   ])('%s', async (_name, query, status, message) => {
     open = await stage(builder())
     const refusal = await refusalOf(open.client.json('POST', `/images/create?${new URLSearchParams(query)}`))
