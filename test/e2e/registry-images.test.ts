@@ -353,6 +353,8 @@ async function fetched(reference: string) {
 
 test('what was built here is pushed as a Windows image on the real base', async () => {
   const tag = `${registry.host}/built/app:1`
+  // An engine that was used before may have it of an earlier Wine base.
+  await windows.out(['pull', '-q', 'windowsservercore'])
   await build(
     tag,
     'FROM windowsservercore\nWORKDIR C:\\Built\nCOPY main.c .\nENV A=b\nRUN echo ran>ran.txt\nCMD type ran.txt\n'

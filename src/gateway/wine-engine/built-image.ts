@@ -109,7 +109,7 @@ async function belowOf(
   const own = layersOf(inspect)
   if (engineLayers.length === 0 || engineLayers.some((layer, at) => own[at] !== layer)) {
     throw new Refusal(
-      'this image was built on a Wine base that has been replaced since: build it again, then push or save it',
+      'this image was built on a Wine base that has been replaced since: pull what its Dockerfile begins FROM, build it again, then push or save it',
       409
     )
   }

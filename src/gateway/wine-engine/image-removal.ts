@@ -20,9 +20,11 @@ const YOUNG_MS = 60 * 60_000
 export async function removeImage(context: WineContext, { params, query, version }: RouteMatch): Promise<Json[]> {
   const asked = params.name ?? ''
   const found = await findImage(context, asked)
+  const { inspect, windows } = found
+  const before = await listImages(context, true)
   const answer = await removeNames(context, found, asked, query, version)
   if (answer.some(row => row.Deleted !== undefined)) {
-    const { inspect, windows } = found
+    if (!isTrue(query.get('noprune'))) answer.push(...(await removeParents(context, stringOf(inspect.Id), before)))
     await forget(context, [{ id: stringOf(inspect.Id), tags: tagsOf(inspect), windows }])
   }
   return answer
@@ -58,6 +60,34 @@ async function removeNames(
   }
 }
 
+/** What is left of the steps of a build when its image has gone: an engine with containerd's image store keeps them. */
+async function removeParents(context: WineContext, image: string, before: readonly Json[]): Promise<Json[]> {
+  const left = new Map((await listImages(context, true)).map(row => [stringOf(row.Id), row]))
+  const removed: Json[] = []
+  let child = before.find(row => row.Id === image)
+  while (child !== undefined) {
+    const id = stringOf(child.ParentId)
+    const parent = left.get(id)
+    if (parent === undefined || tagsOf(parent).length > 0 || [...left.values()].some(row => row.ParentId === id)) break
+    if (!(await removeById(context, id))) break
+    left.delete(id)
+    removed.push({ Deleted: originOf(parent)?.id ?? id })
+    child = parent
+  }
+  return removed
+}
+
+async function removeById({ engine }: WineContext, id: string): Promise<boolean> {
+  try {
+    await engine.json('DELETE', `/images/${id}`)
+    return true
+  } catch (error) {
+    // A container uses it, or another command was quicker.
+    if (error instanceof EngineError) return false
+    throw error
+  }
+}
+
 /** The digests that go with a name: its own, all for an id, and those of a repository that has no other tag. */
 export function goingDigests(tags: readonly string[], name: string | undefined): string[] {
   const digests = tags.filter(tag => digestOfTag(tag) !== undefined)
@@ -71,12 +101,16 @@ export function goingDigests(tags: readonly string[], name: string | undefined):
 /** An id stands for one name, as docker has it; for more it wants to be forced. */
 function checkById(asked: string, tags: readonly string[], query: URLSearchParams): void {
   const repositories = new Set(tags.map(tag => splitReference(tag).repository))
-  const force = !['', '0', 'false', 'no', 'none', 'null'].includes((query.get('force') ?? '').toLowerCase())
-  if (repositories.size <= 1 || force) return
+  if (repositories.size <= 1 || isTrue(query.get('force'))) return
   throw new Refusal(
     `conflict: unable to delete ${asked.replace('sha256:', '').slice(0, 12)} (must be forced) - image is referenced in multiple repositories`,
     409
   )
+}
+
+/** As docker reads a switch of a query. */
+function isTrue(value: string | null): boolean {
+  return !['', '0', 'false', 'no', 'none', 'null'].includes((value ?? '').toLowerCase())
 }
 
 async function putBack({ engine }: WineContext, id: string, name: string): Promise<void> {
@@ -215,18 +249,24 @@ async function manifestOf(blobs: BlobStore, digest: string): Promise<ImageManife
   return manifest.kind === 'image' ? manifest : undefined
 }
 
-/** An engine that knows of parents refuses to remove one that has children; the uppermost go first. */
+/**
+ * The uppermost go first. Not every engine refuses to remove what others are made of, nor keeps the steps between: an image
+ * needs the uppermost of its layers, which it names, and each of these the one below.
+ */
 async function removeUnusedLayers(context: WineContext): Promise<void> {
   const { engine, images } = context
   const query = new URLSearchParams({ all: '1', filters: JSON.stringify({ label: [LAYER_LABEL] }) })
   for (let removed = 1; removed > 0 && images.pulling === 0; ) {
     removed = 0
-    for (const row of objectsOf(await engine.json('GET', joinTarget('', '/images/json', query)))) {
-      if ((stringsOf(row.Labels)[IMAGE_LABEL] ?? '') !== '' || tagsOf(row).length > 0) continue
-      removed += await engine.json('DELETE', `/images/${stringOf(row.Id)}`).then(
-        () => 1,
-        () => 0
-      )
+    const rows = objectsOf(await engine.json('GET', joinTarget('', '/images/json', query))).map(row => {
+      const labels = stringsOf(row.Labels)
+      const laid = (labels[IMAGE_LABEL] ?? '') === '' && tagsOf(row).length === 0
+      return { id: stringOf(row.Id), parent: row.ParentId, mark: labels[LAYER_LABEL], laid }
+    })
+    const needed = new Set(rows.flatMap(({ parent, mark, laid }) => (laid ? [parent] : [parent, mark])))
+    for (const { id, mark, laid } of rows) {
+      if (!laid || needed.has(id) || needed.has(mark)) continue
+      if (await removeById(context, id)) removed += 1
     }
   }
 }

@@ -26,10 +26,11 @@ function shownNames({ RepoTags: tags, RepoDigests: digests }: Json): Json {
   if (!Array.isArray(tags)) return digests === undefined ? { RepoTags: tags } : { RepoTags: tags, RepoDigests: digests }
   const names = tags.map(stringOf)
   const own = names.flatMap(name => digestOfTag(name) ?? [])
-  const known = Array.isArray(digests) ? digests.filter(digest => digest !== '<none>@<none>') : []
+  // An engine with containerd's image store gives what it made a digest, by which no registry knows it.
+  const none = Array.isArray(digests) ? digests.filter(digest => digest === '<none>@<none>') : digests
   return {
     RepoTags: names.filter(name => !isHidden(name)),
-    ...(own.length > 0 ? { RepoDigests: [...own, ...known] } : digests === undefined ? {} : { RepoDigests: digests })
+    ...(own.length > 0 ? { RepoDigests: own } : digests === undefined ? {} : { RepoDigests: none })
   }
 }
 
