@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs'
+import { rootCertificates } from 'node:tls'
 import { Agent, type Dispatcher, EnvHttpProxyAgent } from 'undici'
 import { Fault, messageOf } from './fault.ts'
 
@@ -8,12 +10,16 @@ const SILENCE_MS = 60_000
 export interface AgentOptions {
   /** Takes any certificate. */
   anyCertificate?: boolean
+  /** Authorities beside those that Node trusts, as PEM. */
+  authorities?: readonly string[]
+  /** What servers that ask for a certificate are shown, as PEM. */
+  own?: readonly { certificate: string; key: string }[]
 }
 
 /** Connections through the proxies of `env` (HTTP_PROXY, HTTPS_PROXY, NO_PROXY, in lower case as well). Fault for a bad one. */
-export function makeAgent(env: NodeJS.ProcessEnv, { anyCertificate = false }: AgentOptions = {}): Dispatcher {
-  const tls = anyCertificate ? { rejectUnauthorized: false } : {}
-  const options = {
+export function makeAgent(env: NodeJS.ProcessEnv, options: AgentOptions = {}): Dispatcher {
+  const tls = tlsOptions(env, options)
+  const settings = {
     connect: { timeout: CONNECT_MS, ...tls },
     headersTimeout: SILENCE_MS,
     bodyTimeout: SILENCE_MS
@@ -21,10 +27,10 @@ export function makeAgent(env: NodeJS.ProcessEnv, { anyCertificate = false }: Ag
   const httpProxy = env.http_proxy ?? env.HTTP_PROXY ?? ''
   const httpsProxy = env.https_proxy ?? env.HTTPS_PROXY ?? ''
   const noProxy = env.no_proxy ?? env.NO_PROXY ?? ''
-  if (httpProxy === '' && httpsProxy === '') return new Agent(options)
+  if (httpProxy === '' && httpsProxy === '') return new Agent(settings)
   try {
     return new EnvHttpProxyAgent({
-      ...options,
+      ...settings,
       requestTls: { timeout: CONNECT_MS, ...tls },
       httpProxy: proxyUrl(httpProxy),
       httpsProxy: proxyUrl(httpsProxy),
@@ -35,6 +41,24 @@ export function makeAgent(env: NodeJS.ProcessEnv, { anyCertificate = false }: Ag
   } catch {
     // The message would tell the address, and with it a password.
     throw new Fault('HTTP_PROXY or HTTPS_PROXY is not the URL of a proxy', { exitCode: 2 })
+  }
+}
+
+function tlsOptions(env: NodeJS.ProcessEnv, { anyCertificate = false, authorities = [], own = [] }: AgentOptions) {
+  return {
+    ...(anyCertificate ? { rejectUnauthorized: false } : {}),
+    // Given any, Node trusts no others.
+    ...(authorities.length > 0 ? { ca: [...rootCertificates, ...extraAuthorities(env), ...authorities] } : {}),
+    ...(own.length > 0 ? { cert: own.map(({ certificate }) => certificate), key: own.map(({ key }) => key) } : {})
+  }
+}
+
+/** What a person has told Node to trust. One that cannot be read, Node leaves out with a warning at its start. */
+function extraAuthorities({ NODE_EXTRA_CA_CERTS: path = '' }: NodeJS.ProcessEnv): string[] {
+  try {
+    return path === '' ? [] : [readFileSync(path, 'utf8')]
+  } catch {
+    return []
   }
 }
 

@@ -12,8 +12,8 @@ export interface Certificates {
   expired: string
 }
 
-/** Makes certificates for an engine at 127.0.0.1 with openssl, below `folder`. */
-export async function makeCertificates(folder: string): Promise<Certificates> {
+/** Makes certificates for a server at 127.0.0.1, or by another name, with openssl, below `folder`. */
+export async function makeCertificates(folder: string, name = 'IP:127.0.0.1'): Promise<Certificates> {
   const authority = await makeAuthority(join(folder, 'authority'))
   const other = await makeAuthority(join(folder, 'other-authority'))
   const make = async (name: string, from: string, extensions: string, days = ['-days', '2']) => {
@@ -39,7 +39,7 @@ export async function makeCertificates(folder: string): Promise<Certificates> {
   }
   const ofClient = 'extendedKeyUsage=clientAuth'
   return {
-    server: await make('server', authority, 'subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth'),
+    server: await make('server', authority, `subjectAltName=${name}\nextendedKeyUsage=serverAuth`),
     client: await make('client', authority, ofClient),
     stranger: await make('stranger', other, ofClient),
     expired: await make('expired', authority, ofClient, ['-days', '-1'])

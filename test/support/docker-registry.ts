@@ -14,8 +14,14 @@ export interface RealRegistry {
   stop: () => Promise<void>
 }
 
+export interface RegistryOptions {
+  password?: boolean
+  /** Paths of PEM files; with `clientcas` it wants to see a certificate of theirs. */
+  tls?: { certificate: string; key: string; clientcas?: string[] }
+}
+
 /** Debian's docker-registry on loopback, with all that it keeps in `folder`. */
-export async function startRegistry(folder: string, options: { password?: boolean } = {}): Promise<RealRegistry> {
+export async function startRegistry(folder: string, options: RegistryOptions = {}): Promise<RealRegistry> {
   mkdirSync(folder, { recursive: true })
   const config = join(folder, 'config.json')
   const htpasswd = join(folder, 'htpasswd')
@@ -27,7 +33,12 @@ export async function startRegistry(folder: string, options: { password?: boolea
       version: '0.1',
       log: { level: 'info', formatter: 'json' },
       storage: { filesystem: { rootdirectory: join(folder, 'data') } },
-      http: { addr: '127.0.0.1:0', secret: 'of this test' },
+      http: {
+        addr: '127.0.0.1:0',
+        secret: 'of this test',
+        // The name in a certificate is not what the registry listens at, so it must not tell where it is.
+        ...(options.tls ? { relativeurls: true, tls: options.tls } : {})
+      },
       ...(options.password ? { auth: { htpasswd: { realm: 'test', path: htpasswd } } } : {})
     })
   )

@@ -86,7 +86,7 @@ export class RegistryClient {
   constructor(registry: string, options: RegistryOptions) {
     this.registry = registry
     this.#options = options
-    this.#transport = new Transport(options.env, options.insecure)
+    this.#transport = new Transport(registry, options.env, options.insecure)
     const hub = registry === 'docker.io'
     const { auth, signal } = options
     this.#origin = new Endpoint(hub ? 'registry-1.docker.io' : registry, this.#transport, auth, signal)

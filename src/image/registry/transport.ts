@@ -6,6 +6,7 @@ import { orielVersion } from '#lib/package-root.ts'
 import { checkAborted } from '#lib/wait.ts'
 import { isInsecure, isLoopback } from './insecure.ts'
 import { answerFault, RegistryFault } from './registry-fault.ts'
+import { type RegistryTrust, readTrust, trustFolders } from './trust.ts'
 
 const MOST_REDIRECTS = 10
 /** To connect, and for the head of an answer. */
@@ -32,8 +33,12 @@ export class Transport {
   readonly #insecure: readonly string[]
   readonly #agents = new Map<string, Dispatcher>()
   readonly #hosts = new Map<string, Promise<boolean>>()
+  readonly #registry: string
+  readonly #trusts = new Map<string, Promise<RegistryTrust>>()
 
-  constructor(env: NodeJS.ProcessEnv, insecure: readonly string[]) {
+  /** `registry`, as a person writes it, is the one whose certificates its token servers and mirrors are known by as well. */
+  constructor(registry: string, env: NodeJS.ProcessEnv, insecure: readonly string[]) {
+    this.#registry = registry
     this.#env = env
     this.#insecure = insecure
   }
@@ -82,7 +87,7 @@ export class Transport {
     } catch (error) {
       checkAborted(signal)
       if (late.signal.aborted) throw new RegistryFault(`${verbOf(method)} "${shown(url)}": ${url.host} does not answer`)
-      throw networkFault(method, url, error)
+      throw networkFault(method, url, error, this.#foldersOf(url)[0] ?? '')
     } finally {
       clearTimeout(timer)
     }
@@ -91,11 +96,23 @@ export class Transport {
   async #agentFor(url: URL): Promise<Dispatcher> {
     const local = isLoopback(url.hostname)
     const anyCertificate = url.protocol === 'https:' && (await this.isInsecure(url.host))
-    const key = `${local} ${anyCertificate}`
+    const trust = await this.#trustOf(url)
+    const special = trust.authorities.length > 0 || trust.own.length > 0
+    const key = `${local} ${anyCertificate} ${special ? url.host : ''}`
     // As Go's programs, and so dockerd: no proxy is asked for what is on this computer.
-    const agent = this.#agents.get(key) ?? makeAgent(local ? {} : this.#env, { anyCertificate })
+    const agent = this.#agents.get(key) ?? makeAgent(local ? {} : this.#env, { anyCertificate, ...trust })
     this.#agents.set(key, agent)
     return agent
+  }
+
+  #trustOf(url: URL): Promise<RegistryTrust> {
+    const known = this.#trusts.get(url.origin) ?? readTrust(url.protocol === 'https:' ? this.#foldersOf(url) : [])
+    this.#trusts.set(url.origin, known)
+    return known
+  }
+
+  #foldersOf({ host }: URL): string[] {
+    return [...new Set([this.#registry, host])].flatMap(name => trustFolders(this.#env, name))
   }
 
   async close(): Promise<void> {
@@ -120,17 +137,29 @@ export function shown(url: URL): string {
   return `${url.protocol}//${url.host}${url.pathname}`
 }
 
+const UNKNOWN = 'x509: certificate signed by unknown authority'
 const CERTIFICATE: Readonly<Record<string, string>> = {
   CERT_HAS_EXPIRED: 'x509: certificate has expired or is not yet valid',
   CERT_NOT_YET_VALID: 'x509: certificate has expired or is not yet valid',
-  DEPTH_ZERO_SELF_SIGNED_CERT: 'x509: certificate signed by unknown authority',
-  SELF_SIGNED_CERT_IN_CHAIN: 'x509: certificate signed by unknown authority',
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'x509: certificate signed by unknown authority',
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'x509: certificate signed by unknown authority'
+  DEPTH_ZERO_SELF_SIGNED_CERT: UNKNOWN,
+  SELF_SIGNED_CERT_IN_CHAIN: UNKNOWN,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: UNKNOWN,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: UNKNOWN
 }
 
+/** The server wants to see a certificate of ours, or does not like the one that it saw. */
+const REFUSED: Readonly<Record<string, string>> = {
+  ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: 'certificate required',
+  ERR_SSL_TLSV1_ALERT_UNKNOWN_CA: 'unknown certificate authority',
+  ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE: 'bad certificate',
+  ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED: 'expired certificate',
+  ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE: 'handshake failure'
+}
+/** With TLS 1.3 the server says so when the client is sending already, which then sees no more than the end. */
+const CUT = ['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']
+
 /** In the words of Go's net/http where clients know them: some look for "no such host" or "connection refused". */
-function networkFault(method: string, url: URL, error: unknown): Fault {
+function networkFault(method: string, url: URL, error: unknown, folder: string): Fault {
   if (error instanceof Fault) return error
   const code = networkCode(error)
   const { host, hostname } = url
@@ -144,12 +173,24 @@ function networkFault(method: string, url: URL, error: unknown): Fault {
     ERR_SSL_PACKET_LENGTH_TOO_LONG: 'http: server gave HTTP response to HTTPS client',
     UND_ERR_REQ_CONTENT_LENGTH_MISMATCH: 'what is sent is longer or shorter than announced'
   }
-  const reason = words[code] ?? (certificate ? `tls: failed to verify certificate: ${certificate}` : undefined)
+  const refused = REFUSED[code]
+  const reason =
+    words[code] ??
+    (certificate ? `tls: failed to verify certificate: ${certificate}` : refused && `remote error: tls: ${refused}`)
+  const hint = hintOf(code, url, folder)
   return new RegistryFault(`${verbOf(method)} "${shown(url)}": ${reason ?? reasonOf(error, url)}`, {
     passing: reason === undefined,
-    ...(certificate === undefined ? {} : { hint: `Add ${host} to the insecure registries if you trust the network.` }),
+    ...(hint === undefined ? {} : { hint }),
     cause: error
   })
+}
+
+/** What of a registry's folder of certificates could mend an error. */
+function hintOf(code: string, { protocol, host }: URL, folder: string): string | undefined {
+  if (CERTIFICATE[code] === UNKNOWN) return `Put the certificate of its CA (PEM) into ${folder} as ca.crt.`
+  const own = `certificate and its key (PEM) belong into ${folder} as client.cert and client.key.`
+  if (REFUSED[code] !== undefined) return `Your ${own}`
+  return protocol === 'https:' && CUT.includes(code) ? `If ${host} wants to see a certificate: your ${own}` : undefined
 }
 
 /** As Go writes a method before a URL. */

@@ -1,9 +1,8 @@
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync } from 'node:fs'
-import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
-import { type AddressInfo, connect } from 'node:net'
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import { join } from 'node:path'
-import { type Duplex, Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { BlobStore } from '#image/registry/blob-store.ts'
 import { RegistryClient, type RegistryOptions } from '#image/registry/client.ts'
@@ -12,6 +11,7 @@ import { parseReference } from '#image/registry/reference.ts'
 import { Fault } from '#lib/fault.ts'
 import { sendFile, serve, type TestServer } from '../../../support/file-server.ts'
 import { temporaryFolder } from '../../../support/installation-disc.ts'
+import { tunnelTo } from '../../../support/tunnel.ts'
 import { type SampleImage, sampleImage, sampleLayer } from './sample-image.ts'
 
 const { path: root, remove } = temporaryFolder()
@@ -273,20 +273,10 @@ function selfSigned(): { key: string; cert: string } {
   return { key: readFileSync(key, 'utf8'), cert: readFileSync(cert, 'utf8') }
 }
 
-/** The URL of a proxy whose tunnels all end at one port. */
-async function tunnelTo(port: number): Promise<string> {
-  const proxy = createServer()
-  proxy.on('connect', (_request, socket: Duplex) => {
-    const target = connect(port, '127.0.0.1', () => {
-      socket.write('HTTP/1.1 200 OK\r\n\r\n')
-      socket.pipe(target).pipe(socket)
-    })
-    for (const end of [socket, target]) end.on('error', () => undefined)
-    socket.on('close', () => target.destroy())
-  })
-  await new Promise<void>(resolve => proxy.listen(0, '127.0.0.1', resolve))
-  ending.push(() => new Promise(resolve => proxy.close(resolve)))
-  return `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`
+async function tunnel(port: number): Promise<string> {
+  const { url, close } = await tunnelTo(port)
+  ending.push(close)
+  return url
 }
 
 const LOGIN = { username: 'me', password: 'hunter2-pass' }
@@ -619,7 +609,7 @@ describe('the way there', () => {
     expect(registry.asked.length).toBeGreaterThan(3)
 
     // By another name, through a proxy that leads to the same place.
-    const env = { https_proxy: await tunnelTo(registry.port) }
+    const env = { https_proxy: await tunnel(registry.port) }
     const name = 'registry.example.invalid'
     expect((await faultOf(pull(name, { env }))).message).toBe(
       `Get "https://${name}/v2/a/b/manifests/1": tls: failed to verify certificate: x509: certificate signed by unknown authority`
