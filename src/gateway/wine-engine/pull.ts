@@ -1,6 +1,4 @@
 import { createInterface } from 'node:readline'
-import { Readable } from 'node:stream'
-import { pack } from 'tar-stream'
 import { EngineError } from '#docker/engine.ts'
 import type { Handling } from '#gateway/proxy/handling.ts'
 import { joinTarget, type Route, type RouteMatch } from '#gateway/routes.ts'
@@ -9,6 +7,7 @@ import type { RegistryAuth } from '#image/registry/auth.ts'
 import { familiarString, parseReference } from '#image/registry/reference.ts'
 import { IMAGE_LABEL } from '#image/windows-config.ts'
 import type { WineContext } from './context.ts'
+import { dockerfileTar } from './dockerfile-tar.ts'
 import { isOwnPlatform, WINE_VERSION } from './identity.ts'
 import { importImage } from './import.ts'
 import { objectOf, stringOf } from './json.ts'
@@ -142,7 +141,7 @@ async function buildBase(context: WineContext, name: string, base: KnownBase): P
     forcerm: '1'
   })
   const answer = await context.engine.request('POST', joinTarget('', '/build', query), {
-    body: await dockerfile(`FROM ${parent}\n`),
+    body: await dockerfileTar(`FROM ${parent}\n`),
     headers: { 'Content-Type': 'application/x-tar' }
   })
   // Old engines answer 200 and tell of a failure in the stream.
@@ -179,15 +178,6 @@ function parse(line: string): Record<string, unknown> {
   } catch {
     return {}
   }
-}
-
-async function dockerfile(text: string): Promise<Buffer> {
-  const tar = pack()
-  tar.entry({ name: 'Dockerfile' }, text)
-  tar.finalize()
-  const chunks: Buffer[] = []
-  for await (const chunk of Readable.from(tar)) chunks.push(Buffer.from(chunk))
-  return Buffer.concat(chunks)
 }
 
 const products = { nanoserver: 'Nano Server', servercore: 'Server Core', server: 'Server' }
