@@ -135,7 +135,13 @@ async function imageOf(
         throw damaged(explainWriteError(error, folder))
       }
     )
-    const laid = await layTar(context, () => createReadStream(file), join(folder, 'layer.tar'), release, signal)
+    const laid = await layTar(
+      context,
+      () => createReadStream(file, { signal }),
+      join(folder, 'layer.tar'),
+      release,
+      signal
+    )
     const id = await imageOn(context, laid, release, imported)
     if (imported.name !== undefined) await nameImage(context, id, [imported.name])
     return id

@@ -113,6 +113,14 @@ describe('refuses', () => {
     })
   })
 
+  test('to import under the name of a Linux image', async () => {
+    open = await stage(builder({ 'GET /images/taken:latest/json': { Config: { Labels: null } } }))
+    expect(await refusalOf(open.client.json('POST', '/images/create?fromSrc=-&repo=taken'))).toMatchObject({
+      status: 409,
+      message: expect.stringContaining('a Linux image named taken:latest')
+    })
+  })
+
   test('without the Wine base, and says what to type', async () => {
     open = await stage(
       builder({
