@@ -14,7 +14,7 @@ import { buildRoutes } from '#gateway/wine-engine/build.ts'
 import { ImageStore } from '#gateway/wine-engine/image-store.ts'
 import { baseImage, type KnownBase, knownBase } from '#image/bases.ts'
 import { IMAGE_LABEL } from '#image/windows-config.ts'
-import { serve, type TestServer } from '../../../support/file-server.ts'
+import { sendFile, serve, type TestServer } from '../../../support/file-server.ts'
 
 /** What the engine of a test does with POST /build. */
 type EngineBuild = (
@@ -350,6 +350,15 @@ describe('of a URL', () => {
     expect(body).not.toContain('secret')
     expect(seen).toEqual([])
   })
+})
+
+test('a URL whose server cuts the connection is an error, and no build', async () => {
+  const whole = await tar({ Dockerfile: good, a: 'x'.repeat(5000) })
+  const web = await serve((request, response) => sendFile(whole, request, response, { cutAfter: 3000 }))
+  const { status, body } = await send(`/build?remote=${encodeURIComponent(`${web.url}/x.tar`)}`, Buffer.alloc(0))
+  await web.close()
+  expect([status, JSON.parse(body).message]).toEqual([500, 'unexpected EOF: the connection was cut'])
+  expect(seen).toEqual([])
 })
 
 test('there is no build cache to prune and nothing to cancel', async () => {
