@@ -7,6 +7,8 @@ export interface RunOptions {
   timeoutMs?: number
   env?: NodeJS.ProcessEnv
   cwd?: string
+  /** In a session of its own, without a terminal to ask at; what the program has started ends with it when it is stopped. */
+  session?: boolean
 }
 
 export interface RunResult {
@@ -94,7 +96,8 @@ export function lastLines(text: string, count: number): string {
 function spawnOptions(options: RunOptions) {
   return {
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-    ...(options.env === undefined ? {} : { env: options.env })
+    ...(options.env === undefined ? {} : { env: options.env }),
+    ...(options.session ? { detached: true } : {})
   }
 }
 
@@ -111,14 +114,21 @@ function tailOf(readable: Readable | null, onLine?: (line: string) => void): () 
   return () => tail
 }
 
+function kill(child: ChildProcess, signal: NodeJS.Signals, session: boolean): void {
+  // Once it has been waited for, the number may be another's.
+  const pid = child.exitCode === null && child.signalCode === null ? child.pid : undefined
+  if (!session || pid === undefined) child.kill(signal)
+  else process.kill(-pid, signal)
+}
+
 function ended(child: ChildProcess, program: string, options: RunOptions): Promise<number> {
   return new Promise((resolve, reject) => {
-    const { signal, timeoutMs } = options
+    const { signal, timeoutMs, session = false } = options
     let stopped: Fault | undefined
     const stop = (reason: Fault) => {
       stopped = reason
-      child.kill('SIGTERM')
-      setTimeout(() => child.kill('SIGKILL'), 3000).unref()
+      kill(child, 'SIGTERM', session)
+      setTimeout(() => kill(child, 'SIGKILL', session), 3000).unref()
     }
     const abort = () => stop(new Fault(`${program} was interrupted.`, { exitCode: 130 }))
     const timer =

@@ -1,7 +1,10 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { expect, test } from 'vitest'
+import { Engine } from '#docker/engine.ts'
 import { run } from '../support/command.ts'
+import { serve } from '../support/file-server.ts'
 import { useMachine } from '../support/oriel.ts'
 
 const windows = useMachine('build')
@@ -150,6 +153,39 @@ test('-f, a Dockerfile from standard input, and .dockerignore', async () => {
   expect(listed).toContain('open.txt')
   expect(listed).not.toContain('secret')
   await windows.out(['build', '-t', 'oriel-test/stdin', '-'], { input: 'FROM nanoserver\nRUN echo x> C:\\x.txt\n' })
+})
+
+test('what a client names by a URL: a Git repository, an archive, a Dockerfile', async () => {
+  const folder = context({
+    'sub/Dockerfile': 'FROM nanoserver\nCOPY . C:/all/\n',
+    'sub/.dockerignore': 'secret.txt\n',
+    'sub/secret.txt': 'secret',
+    'sub/open.txt': 'open'
+  })
+  const me = ['-c', 'user.name=me', '-c', 'user.email=me@example.com']
+  for (const args of [['init', '-q'], ['add', '.'], ['commit', '-qm', 'all'], ['update-server-info']]) {
+    expect((await run('git', [...me, '-C', folder, ...args])).code).toBe(0)
+  }
+  await run('tar', ['-C', join(folder, 'sub'), '-czf', join(folder, 'context.tgz'), '.'])
+  const web = await serve((request, response) => {
+    const path = join(folder, new URL(request.url ?? '', 'http://x').pathname.replace('/repo.git/', '/.git/'))
+    if (existsSync(path)) response.end(readFileSync(path))
+    else response.writeHead(404).end()
+  })
+  const engine = new Engine({ kind: 'unix', path: windows.socket })
+  for (const [tag, remote, lists] of [
+    ['git', '/repo.git#:sub', /open.txt/],
+    ['archive', '/context.tgz', /open.txt/],
+    ['dockerfile', '/sub/Dockerfile', /^Dockerfile$/]
+  ] as const) {
+    const query = new URLSearchParams({ t: `oriel-test/${tag}`, remote: `${web.url}${remote}` })
+    const answer = await engine.request('POST', `/build?${query}`, { timeoutMs: 0 })
+    expect(await text(answer.body)).toContain(`Successfully tagged oriel-test/${tag}:latest`)
+    const listed = await windows.docker(['run', '--rm', `oriel-test/${tag}`, 'cmd', '/c', 'dir /b C:\\all'])
+    expect(listed.stdout.replace(/\s+/g, ' ').trim()).toMatch(lists)
+    if (tag === 'git') expect(listed.stdout).not.toMatch(/secret|\.git/)
+  }
+  await web.close()
 })
 
 test.each([

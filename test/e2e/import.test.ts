@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { readdirSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { gzipSync } from 'node:zlib'
@@ -12,6 +13,7 @@ import { layered, makeHive } from '../support/hive.ts'
 import { temporaryFolder } from '../support/installation-disc.ts'
 import { useMachine } from '../support/oriel.ts'
 import { makeTar, type TestEntry } from '../support/tar.ts'
+import { waitFor } from '../support/wait.ts'
 import { microsoftLayers, publish, windowsImage } from '../support/windows-image.ts'
 
 const VERSION = '10.0.20348.2700'
@@ -239,11 +241,25 @@ test('what cannot be imported is refused in words, and leaves nothing', async ()
   expect(await state()).toEqual(before)
 })
 
+test('a client that goes away in the middle leaves nothing', async () => {
+  const before = await state()
+  const socket = connect(windows.socket)
+  const lines = ['POST /v1.41/images/create?fromSrc=-&repo=gone HTTP/1.1', 'Host: x', 'Content-Length: 100000', '', '']
+  socket.write(lines.join('\r\n'))
+  socket.write((await makeTar([file('a.txt', 'x'.repeat(50_000))])).subarray(0, 20_000))
+  await waitFor(async () => (await state()).work.length > 0, 10_000, 'the import has begun')
+  socket.destroy()
+  await waitFor(async () => (await state()).work.length === 0, 10_000, 'the import has ended')
+  expect(await state()).toEqual(before)
+})
+
 /** All that an import may leave behind. */
-async function state(): Promise<unknown> {
+async function state(): Promise<{ images: string; containers: string; work: string[] }> {
   const images = await run('docker', ['-H', windows.engine, 'images', '-aq'])
   const containers = await run('docker', ['-H', windows.engine, 'ps', '-aq'])
-  const work = readdirSync(windows.home.root, { recursive: true }).filter(name => String(name).includes('archive-'))
+  const work = readdirSync(windows.home.root, { recursive: true })
+    .map(String)
+    .filter(name => name.includes('archive-'))
   return { images: digest(images.stdout), containers: containers.stdout, work }
 }
 

@@ -160,6 +160,34 @@ test('it runs, and what its layers did is there', async () => {
   ])
 })
 
+test('pull -a brings all tags that are for Windows, says which are not, and fails when none is', async () => {
+  const repository = `${registry.host}/many/app`
+  const linux = windowsImage(layers.slice(2), '', { Cmd: ['sh'] }, { os: 'linux' })
+  const newer = windowsImage(layers.slice(2), '10.0.99999.1', { Cmd: ['cmd'] })
+  for (const tag of ['one', 'two']) await publish(`${repository}:${tag}`, app)
+  await publish(`${repository}:linux`, linux)
+  await publish(`${repository}:newer`, newer)
+  const said = (await windows.out(['pull', '-a', repository])).split('\n')
+  expect(said.filter(line => line.startsWith('Skipped')).sort()).toEqual([
+    expect.stringMatching(`^Skipped ${repository}:linux: cannot download image with operating system "linux"`),
+    expect.stringMatching(`^Skipped ${repository}:newer: a Windows version 10.0.99999-based image is incompatible`)
+  ])
+  expect(said.filter(line => line === `Digest: ${app.digest}`)).toHaveLength(2)
+  expect(said).toContain(`Status: Downloaded newer image for ${repository}`)
+  const rows = await windows.out(['images', '--format', '{{.Tag}}', repository])
+  expect(rows.split('\n').sort()).toEqual(['one', 'two'])
+  expect(await windows.out(['pull', '-a', repository])).toContain(`Status: Image is up to date for ${repository}`)
+  // Without -a the client names a tag itself.
+  expect((await windows.docker(['pull', repository])).stderr).toContain('manifest unknown')
+  await windows.out(['rmi', `${repository}:one`, `${repository}:two`])
+
+  await publish(`${registry.host}/many/linux:1`, linux)
+  const none = await windows.docker(['pull', '-a', `${registry.host}/many/linux`])
+  expect([none.code, none.stderr]).toEqual([1, expect.stringContaining('none of its 1 tags is for Windows')])
+  const absent = await windows.docker(['pull', '-a', `${registry.host}/many/none`])
+  expect([absent.code, absent.stderr]).toEqual([1, expect.stringMatching(/repository .*many\/none not found/)])
+})
+
 test('Microsoft’s layers have never been fetched', () => {
   const [engine = ''] = readdirSync(join(windows.home.env.ORIEL_HOME, 'images'))
   const blobs = readdirSync(join(windows.home.env.ORIEL_HOME, 'images', engine, 'blobs', 'sha256'))

@@ -54,7 +54,7 @@ async function throughTool(source: Readable, tool: string, what: string): Promis
 }
 
 /** The first bytes of a stream, which stay in it; fewer when it is shorter. */
-async function peek(source: Readable, count: number): Promise<Buffer> {
+export async function peek(source: Readable, count: number): Promise<Buffer> {
   for (;;) {
     const bytes: Buffer | null = source.read(count)
     if (bytes !== null) {

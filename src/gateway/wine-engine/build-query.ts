@@ -2,6 +2,8 @@ import { cannot, Refusal } from './refusal.ts'
 
 /** What the client asked of POST /build, where Oriel itself acts on it. */
 export interface BuildRequest {
+  /** The URL of the context; empty for what the client sends. */
+  remote: string
   /** Path of the Dockerfile in the context, with forward slashes. */
   dockerfile: string
   target: string
@@ -24,9 +26,6 @@ export function readBuildQuery(query: URLSearchParams): BuildRequest {
   if (query.get('version') === '2') {
     throw new Refusal('BuildKit is not enabled on a Windows engine; build with DOCKER_BUILDKIT=0', 400)
   }
-  const remote = query.get('remote') ?? ''
-  // `client-session` is how a client names a context that comes over /session.
-  if (remote !== '') refuseRemote(remote)
   refusePlatform(query.get('platform') ?? '')
   refuseIsolation(query.get('isolation') ?? '')
   if (flag(query, 'squash')) throw new Refusal('squash is not supported on Windows engines')
@@ -44,6 +43,7 @@ export function readBuildQuery(query: URLSearchParams): BuildRequest {
   engineQuery.set('rm', '1')
   if (network === 'none') engineQuery.set('networkmode', 'none')
   return {
+    remote: query.get('remote') ?? '',
     dockerfile: cleanPath(query.get('dockerfile') ?? ''),
     target: query.get('target') ?? '',
     buildArgs: stringMap(query.get('buildargs'), 'buildargs') as Record<string, string | null>,
@@ -64,16 +64,6 @@ function cleanPath(path: string): string {
     } else if (part !== '' && part !== '.') parts.push(part)
   }
   return parts.join('/') || 'Dockerfile'
-}
-
-function refuseRemote(remote: string): never {
-  const git = /^(git:\/\/|git@|github\.com\/)|\.git(#.*)?$/i.test(remote)
-  throw new Refusal(
-    git
-      ? `cannot build from the Git repository ${remote}: clone it and build from the folder`
-      : `cannot build from ${remote}: download it and pass it to docker build as a folder or on standard input`,
-    501
-  )
 }
 
 function refusePlatform(platform: string): void {

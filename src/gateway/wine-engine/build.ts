@@ -5,11 +5,12 @@ import { joinTarget, type Route, type RouteMatch } from '#gateway/routes.ts'
 import { BeyondWine, DockerfileFault } from '#image/dockerfile/fault.ts'
 import { type Translation, translate } from '#image/dockerfile/translate.ts'
 import { lookupBase } from './build-base.ts'
-import { decompressed, flow } from './build-compression.ts'
+import { flow } from './build-compression.ts'
 import { readRunEnd, removeContainer } from './build-container.ts'
 import { ContextFilter, GENERATED } from './build-context.ts'
 import { BuildProgress, withoutLinuxPaths } from './build-progress.ts'
 import { type BuildRequest, readBuildQuery } from './build-query.ts'
+import { withBuildSource } from './build-remote.ts'
 import { jsonLines } from './build-stream.ts'
 import type { WineContext } from './context.ts'
 import { cannot, Refusal } from './refusal.ts'
@@ -56,26 +57,28 @@ async function build(
   try {
     const wanted = readBuildQuery(match.query)
     const auths = buildAuths(match.head)
-    const state: { translation?: Translation; failure?: Error } = {}
-    const filter = new ContextFilter(wanted.dockerfile, async text => {
-      const translation = await translate(text, {
-        lookup: reference => lookupBase(context, reference, { pull: wanted.pull, auths, signal: gone.signal }),
-        buildArgs: wanted.buildArgs,
-        labels: wanted.labels,
-        target: wanted.target,
-        name: wanted.dockerfile
+    await withBuildSource(context, wanted, request, gone.signal, async ({ tar, dockerfile }) => {
+      const state: { translation?: Translation; failure?: Error } = {}
+      const filter = new ContextFilter(dockerfile, async text => {
+        const translation = await translate(text, {
+          lookup: reference => lookupBase(context, reference, { pull: wanted.pull, auths, signal: gone.signal }),
+          buildArgs: wanted.buildArgs,
+          labels: wanted.labels,
+          target: wanted.target,
+          name: dockerfile
+        })
+        state.translation = translation
+        return translation.dockerfile
       })
-      state.translation = translation
-      return translation.dockerfile
+      filter.once('error', error => {
+        state.failure = error
+      })
+      const upload = flow(tar, filter)
+      const engine = await ask(context, match, wanted, upload, gone.signal).catch((error: Error) => {
+        throw state.failure ?? error
+      })
+      await stream(context, wanted, () => state.translation, engine.body, response)
     })
-    filter.once('error', error => {
-      state.failure = error
-    })
-    const upload = flow(await decompressed(request), filter)
-    const engine = await ask(context, match, wanted, upload, gone.signal).catch((error: Error) => {
-      throw state.failure ?? error
-    })
-    await stream(context, wanted, () => state.translation, engine.body, response)
   } catch (error) {
     await drained(request)
     if (gone.signal.aborted) return

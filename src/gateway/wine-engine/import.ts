@@ -7,7 +7,7 @@ import { type Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { extract } from 'tar-stream'
 import { engineErrorOf } from '#docker/engine.ts'
-import { type KnownBase, wineBaseTag } from '#image/bases.ts'
+import type { KnownBase } from '#image/bases.ts'
 import {
   type BaseFiles,
   type ImportFacts,
@@ -25,7 +25,7 @@ import { decompressed } from './build-compression.ts'
 import { applyChanges } from './commit.ts'
 import type { WineContext } from './context.ts'
 import { isOwnPlatform } from './identity.ts'
-import { commit, inContainer, type LaidLayers, layLayers, removeLeftovers } from './layer-chain.ts'
+import { commit, inContainer, type LaidLayers, layLayers, removeLeftovers, wineBase } from './layer-chain.ts'
 import { nameImage } from './original-image.ts'
 import { ProgressLines } from './progress-lines.ts'
 import { Refusal } from './refusal.ts'
@@ -135,7 +135,13 @@ async function imageOf(
         throw damaged(explainWriteError(error, folder))
       }
     )
-    const laid = await layTar(context, () => createReadStream(file), join(folder, 'layer.tar'), release, signal)
+    const laid = await layTar(
+      context,
+      () => createReadStream(file, { signal }),
+      join(folder, 'layer.tar'),
+      release,
+      signal
+    )
     const id = await imageOn(context, laid, release, imported)
     if (imported.name !== undefined) await nameImage(context, id, [imported.name])
     return id
@@ -199,7 +205,8 @@ async function inBase(
 }
 
 async function baseFiles(context: WineContext, release: KnownBase['release'], signal: AbortSignal): Promise<BaseFiles> {
-  return await inContainer(context, wineBaseTag(release.tag), async container => {
+  const { image } = await wineBase(context, release.tag)
+  return await inContainer(context, image, async container => {
     const target = `/containers/${container}/archive?path=/c/drive_c/.`
     const answer = await context.engine.request('GET', target, { signal, timeoutMs: 0 })
     if (answer.status >= 400) throw await engineErrorOf(answer)

@@ -69,7 +69,8 @@ export async function layLayers(
   return below
 }
 
-async function wineBase(context: WineContext, release: string): Promise<LaidLayers> {
+/** The Wine base of a release, which all layers lie on. A Refusal that says what to type when the engine has it not. */
+export async function wineBase(context: WineContext, release: string): Promise<LaidLayers> {
   const tag = wineBaseTag(release)
   const base = await getIfThere(context, `/images/${tag}/json`)
   if (base === undefined) {

@@ -1,21 +1,21 @@
 import { createInterface } from 'node:readline'
-import { Readable } from 'node:stream'
-import { pack } from 'tar-stream'
 import { EngineError } from '#docker/engine.ts'
 import type { Handling } from '#gateway/proxy/handling.ts'
 import { joinTarget, type Route, type RouteMatch } from '#gateway/routes.ts'
 import { baseImage, type KnownBase, knownBase, splitReference, wineBaseTag } from '#image/bases.ts'
 import type { RegistryAuth } from '#image/registry/auth.ts'
-import { familiarString, parseReference } from '#image/registry/reference.ts'
+import { familiarName, familiarString, type ImageReference, parseReference } from '#image/registry/reference.ts'
+import { UnfitImage } from '#image/registry/registry-fault.ts'
 import { IMAGE_LABEL } from '#image/windows-config.ts'
 import type { WineContext } from './context.ts'
+import { dockerfileTar } from './dockerfile-tar.ts'
 import { isOwnPlatform, WINE_VERSION } from './identity.ts'
 import { importImage } from './import.ts'
 import { objectOf, stringOf } from './json.ts'
 import { ProgressLines } from './progress-lines.ts'
 import { cannot, Refusal } from './refusal.ts'
-import { authOf } from './registry-access.ts'
-import { pullImage } from './registry-pull.ts'
+import { authOf, withRegistry } from './registry-access.ts'
+import { type PullOptions, pullImage } from './registry-pull.ts'
 import { lookUpImage } from './windows-images.ts'
 
 /** `docker pull`: the Wine base takes the name of Microsoft's base images, all others come from their registries. */
@@ -55,19 +55,65 @@ async function fromRegistry(
   try {
     const reference = parseReference(name)
     const options = { auth, progress: lines.event, signal: lines.signal }
-    const { digest, fresh } = await pullImage(context, reference, options)
-    lines.send({ status: `Digest: ${digest}` })
+    const all = reference.tag === undefined && reference.digest === undefined
+    const fresh = all
+      ? await pullAll(context, reference, options, lines)
+      : await pullOne(context, reference, options, lines)
     const done = fresh ? 'Downloaded newer image' : 'Image is up to date'
-    lines.send({ status: `Status: ${done} for ${familiarString(reference)}` })
+    lines.send({ status: `Status: ${done} for ${all ? familiarName(reference) : familiarString(reference)}` })
     lines.end()
   } catch (error) {
     lines.fail(error)
   }
 }
 
+/** Gives whether the name means another image than before. */
+async function pullOne(
+  context: WineContext,
+  reference: ImageReference,
+  options: PullOptions,
+  lines: ProgressLines
+): Promise<boolean> {
+  const { digest, fresh } = await pullImage(context, reference, options)
+  lines.send({ status: `Digest: ${digest}` })
+  return fresh
+}
+
+/**
+ * Without a tag a client means all of them. In many repositories some are for Linux, or no images: those are told of and left
+ * out, and only when nothing is left it is an error. Gives whether anything is new.
+ */
+async function pullAll(
+  context: WineContext,
+  reference: ImageReference,
+  options: PullOptions,
+  lines: ProgressLines
+): Promise<boolean> {
+  const { auth, signal } = options
+  const tags = await withRegistry(context, reference, auth, signal, client => client.tags(reference))
+  const skipped: string[] = []
+  let fresh = false
+  for (const tag of tags) {
+    const one = { ...reference, tag }
+    try {
+      if (await pullOne(context, one, options, lines)) fresh = true
+    } catch (error) {
+      const unfit = error instanceof UnfitImage || (error instanceof Refusal && error.status === 409)
+      if (!unfit) throw error
+      skipped.push(`${familiarString(one)}: ${error.message}`)
+      lines.send({ status: `Skipped ${skipped.at(-1)}` })
+    }
+  }
+  if (skipped.length < tags.length) return fresh
+  const why =
+    skipped.length === 0 ? 'it has no tags' : `none of its ${tags.length} tags is for Windows, as ${skipped[0]}`
+  throw new Refusal(`nothing to pull from ${familiarName(reference)}: ${why}`, 404)
+}
+
 /** `fromImage` and `tag`, which may be a digest, as one reference. */
 function referenceOf(query: URLSearchParams): string {
-  const image = query.get('fromImage') ?? ''
+  // `pull -a` of an old client ends so.
+  const image = (query.get('fromImage') ?? '').replace(/:$/, '')
   const tag = query.get('tag') ?? ''
   if (image === '') throw new Refusal('invalid reference format')
   if (tag === '') return image
@@ -142,7 +188,7 @@ async function buildBase(context: WineContext, name: string, base: KnownBase): P
     forcerm: '1'
   })
   const answer = await context.engine.request('POST', joinTarget('', '/build', query), {
-    body: await dockerfile(`FROM ${parent}\n`),
+    body: await dockerfileTar(`FROM ${parent}\n`),
     headers: { 'Content-Type': 'application/x-tar' }
   })
   // Old engines answer 200 and tell of a failure in the stream.
@@ -179,15 +225,6 @@ function parse(line: string): Record<string, unknown> {
   } catch {
     return {}
   }
-}
-
-async function dockerfile(text: string): Promise<Buffer> {
-  const tar = pack()
-  tar.entry({ name: 'Dockerfile' }, text)
-  tar.finalize()
-  const chunks: Buffer[] = []
-  for await (const chunk of Readable.from(tar)) chunks.push(Buffer.from(chunk))
-  return Buffer.concat(chunks)
 }
 
 const products = { nanoserver: 'Nano Server', servercore: 'Server Core', server: 'Server' }

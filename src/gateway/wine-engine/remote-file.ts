@@ -24,14 +24,17 @@ const PASSED_ON: readonly number[] = [400, 401, 403, 404]
 
 /**
  * What is at a URL of http or https, for as long as `work` takes: fetched by the proxies of the environment, as the daemon
- * does for `docker import` and `docker build`. A Refusal in docker's words when the server does not give it.
+ * does for `docker import` and `docker build`. A Refusal in docker's words, after `failed` and the URL where that is given, when
+ * the server does not give it.
  */
 export async function withRemoteFile<T>(
   { images }: WineContext,
   address: string,
   signal: AbortSignal,
-  work: (file: RemoteFile) => Promise<T>
+  work: (file: RemoteFile) => Promise<T>,
+  failed = ''
 ): Promise<T> {
+  const words = (message: string) => (failed === '' ? message : `${failed} ${withoutSecrets(address)}: ${message}`)
   const url = URL.canParse(address) ? new URL(address) : undefined
   if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
     throw new Refusal(`"${address}" is no URL of http or https`)
@@ -44,13 +47,13 @@ export async function withRemoteFile<T>(
       .send(url, { method: 'GET', authorization: authorizationOf(url) }, signal)
       .catch(error => {
         checkAborted(signal)
-        throw new Refusal(messageOf(error), /no such host$/.test(messageOf(error)) ? 404 : 500)
+        throw new Refusal(words(messageOf(error)), /no such host$/.test(messageOf(error)) ? 404 : 500)
       })
     if (answer.statusCode >= 400) {
       const said = (await readAnswer(answer, MOST_ERROR, signal).catch(() => undefined))?.toString('utf8').trim()
       const status = `${answer.statusCode} ${STATUS_CODES[answer.statusCode] ?? ''}`.trim()
       throw new Refusal(
-        `failed to GET ${shown(url)} with status ${status}: ${said ?? 'error reading body'}`,
+        words(`failed to GET ${shown(url)} with status ${status}: ${said ?? 'error reading body'}`),
         PASSED_ON.includes(answer.statusCode) ? answer.statusCode : 500
       )
     }
@@ -74,6 +77,11 @@ export async function withRemoteFile<T>(
   } finally {
     await transport.close()
   }
+}
+
+/** A URL for people, without what only its server is to know. */
+function withoutSecrets(address: string): string {
+  return address.replace(/\/\/[^/@]*@/, '//').replace(/[?#].*$/s, '')
 }
 
 /** A name and a password in a URL are for its server, as Go's client has it. */

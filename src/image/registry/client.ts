@@ -39,6 +39,7 @@ export interface FetchedManifest {
 
 /** What dockerd takes as well. */
 const MOST_MANIFEST = 4 * 1024 * 1024
+const MOST_TAGS = 100_000
 const RETRY_MS = 1000
 /** After an answer that may be another one in a moment. */
 const MOST_RETRIES = 3
@@ -125,6 +126,33 @@ export class RegistryClient {
       throw new RegistryFault(`manifest verification failed for digest ${expected}`)
     }
     return { mediaType, digest, bytes }
+  }
+
+  /** All tags of a repository, in the registry's order. */
+  async tags(ref: ImageReference, call: CallOptions = {}): Promise<string[]> {
+    try {
+      return await this.#anywhere(call, (endpoint, signal) => this.#tags(endpoint, ref.repository, signal))
+    } catch (error) {
+      throw error instanceof RegistryFault ? pullFault(error, ref) : error
+    }
+  }
+
+  async #tags(endpoint: Endpoint, repository: string, signal: AbortSignal): Promise<string[]> {
+    const tags = new Set<string>()
+    const asked = new Set<string>()
+    let path: string | URL = 'tags/list'
+    for (;;) {
+      const call = { method: 'GET', repository, path, actions: 'pull', expected: [200], signal } as const
+      const answer = await this.#ask(endpoint, call)
+      const bytes = await readAnswer(answer, MOST_MANIFEST, signal)
+      for (const tag of tagsIn(bytes, endpoint.host)) tags.add(tag)
+      if (tags.size > MOST_TAGS) throw new RegistryFault(`${repository} has more than ${MOST_TAGS} tags`)
+      const next = nextPage(headerOf(answer.headers, 'link'))
+      if (next === undefined || asked.has(next)) return [...tags]
+      asked.add(next)
+      // Behind a proxy a registry may name itself otherwise than it is asked.
+      path = new URL(next, await endpoint.base(signal))
+    }
   }
 
   async hasBlob(repository: string, digest: string, call: CallOptions = {}): Promise<boolean> {
@@ -355,6 +383,25 @@ export class RegistryClient {
     onRetry?.(seconds)
     await pause(seconds * 1000, signal)
   }
+}
+
+function tagsIn(bytes: Buffer | undefined, host: string): string[] {
+  try {
+    const { tags } = JSON.parse((bytes ?? '').toString()) as { tags?: unknown }
+    // Go writes null for an empty list.
+    if (tags === null || (Array.isArray(tags) && tags.every(tag => typeof tag === 'string'))) return tags ?? []
+  } catch {
+    // No JSON, or no object: it is said below.
+  }
+  throw new RegistryFault(`${host} gives no list of tags`)
+}
+
+/** Path and query of the page that a Link header names: RFC 8288. */
+function nextPage(link: string | undefined): string | undefined {
+  const target = /<([^>]*)>\s*;[^,]*\brel="?next"?/i.exec(link ?? '')?.[1]
+  if (target === undefined || !URL.canParse(target, 'http://registry/v2/')) return undefined
+  const { pathname, search } = new URL(target, 'http://registry/v2/')
+  return `${pathname}${search}`
 }
 
 function checkedDigest(digest: string): string {

@@ -1,6 +1,6 @@
 import { Fault } from '#lib/fault.ts'
 import { parseDigest } from './digest.ts'
-import { RegistryFault } from './registry-fault.ts'
+import { UnfitImage } from './registry-fault.ts'
 
 // OCI image-spec 1.1 (descriptor.md, manifest.md, image-index.md, config.md) and docker's manifest v2, schema 2. Fields that
 // are not named here stay in the bytes, which are what is kept and sent on.
@@ -202,7 +202,7 @@ export function chooseWindows(index: ImageIndex, { maxBuild, preferBuild = maxBu
   })
   const [first] = fitting
   if (first !== undefined) return first.entry
-  throw new RegistryFault(`no matching manifest for windows/amd64 10.0.${maxBuild} in the manifest list entries`, {
+  throw new UnfitImage(`no matching manifest for windows/amd64 10.0.${maxBuild} in the manifest list entries`, {
     status: 404
   })
 }
@@ -287,11 +287,11 @@ function stringOf(value: unknown): string {
   return typeof value === 'string' ? value : ''
 }
 
-function invalid(message: string): RegistryFault {
-  return new RegistryFault(message, { status: 400 })
+function invalid(message: string): UnfitImage {
+  return new UnfitImage(message, { status: 400 })
 }
 
-function schema1(): RegistryFault {
+function schema1(): UnfitImage {
   return invalid(
     'Docker Image Format v1 and Docker Image manifest version 2, schema 1 support has been removed. More information at ' +
       'https://docs.docker.com/go/deprecated-image-specs/'

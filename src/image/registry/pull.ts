@@ -14,7 +14,7 @@ import {
   parseManifest
 } from './manifest.ts'
 import { familiarName, type ImageReference, tagOrDigest } from './reference.ts'
-import { RegistryFault } from './registry-fault.ts'
+import { RegistryFault, UnfitImage } from './registry-fault.ts'
 import { inParallel } from './transfers.ts'
 
 /** What docker prints while it pulls or pushes: `id` is empty for lines of their own; bytes where there is a bar. */
@@ -126,7 +126,7 @@ async function imageOf(
     throw new RegistryFault(`manifest ${digest} has ${fetched.bytes.length} bytes, and the index says ${size}`)
   }
   const manifest = parseManifest(fetched.mediaType || mediaType, fetched.bytes)
-  if (manifest.kind !== 'image') throw new RegistryFault('unsupported manifest format', { status: 400 })
+  if (manifest.kind !== 'image') throw new UnfitImage('unsupported manifest format', { status: 400 })
   return { fetched, manifest }
 }
 

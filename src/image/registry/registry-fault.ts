@@ -32,6 +32,9 @@ export class RegistryFault extends Fault {
   }
 }
 
+/** What a registry has under a name can be no image here: it is for another system, or none at all. */
+export class UnfitImage extends RegistryFault {}
+
 /** What a registry says of a code, where it says nothing more: OCI distribution-spec, Error Codes. */
 const MESSAGES: Readonly<Record<string, string>> = {
   UNAUTHORIZED: 'authentication required',

@@ -32,6 +32,14 @@ test('a program that takes too long, or is not wanted any more, is ended', async
   await expect(run(node('0'), { signal: controller.signal })).rejects.toMatchObject({ exitCode: 130 })
 })
 
+test('what a program in a session of its own has started ends with it', async () => {
+  const started = Date.now()
+  // The pipe of stderr stays open as long as any of them runs.
+  const ended = run(['sh', '-c', 'sleep 20 & sleep 20'], { timeoutMs: 100, session: true })
+  await expect(ended).rejects.toThrow('took longer than 0.1 s')
+  expect(Date.now() - started).toBeLessThan(10_000)
+})
+
 test('a stream gives its bytes, its lines of stderr, and its failure', async () => {
   const lines: string[] = []
   const good = stream(node('console.error("a\\nb"); console.log("data")'), { onLine: line => lines.push(line) })

@@ -6,6 +6,7 @@ const read = (query: string): ReturnType<typeof readBuildQuery> => readBuildQuer
 test('an empty query has the defaults of Docker', () => {
   const { engineQuery, ...request } = read('')
   expect(request).toEqual({
+    remote: '',
     dockerfile: 'Dockerfile',
     target: '',
     buildArgs: {},
@@ -43,9 +44,6 @@ test('a network of none is kept, that of Windows is the default', () => {
 
 test.each([
   ['version=2', 400, 'BuildKit'],
-  ['remote=https://github.com/a/b.git', 501, 'Git repository'],
-  ['remote=git@github.com:a/b', 501, 'Git repository'],
-  ['remote=https://x.y/context.tar', 501, 'download it'],
   ['platform=linux/amd64', 400, 'operating system is not supported'],
   ['platform=windows/arm64', 400, 'windows/amd64'],
   ['isolation=hyperv', 400, 'a machine with a real Windows can'],

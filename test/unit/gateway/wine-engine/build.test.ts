@@ -14,6 +14,7 @@ import { buildRoutes } from '#gateway/wine-engine/build.ts'
 import { ImageStore } from '#gateway/wine-engine/image-store.ts'
 import { baseImage, type KnownBase, knownBase } from '#image/bases.ts'
 import { IMAGE_LABEL } from '#image/windows-config.ts'
+import { sendFile, serve, type TestServer } from '../../../support/file-server.ts'
 
 /** What the engine of a test does with POST /build. */
 type EngineBuild = (
@@ -87,7 +88,7 @@ beforeEach(async () => {
   const context = {
     machine: 'm',
     engine: client,
-    images: new ImageStore(join(folder, 'images'), client, {}),
+    images: new ImageStore(join(folder, 'images'), client, { PATH: process.env.PATH }),
     log: { info: () => {}, warn: () => {}, error: () => {} }
   }
   const routes = buildRoutes(context)
@@ -229,7 +230,11 @@ describe('is refused', () => {
     ['no Dockerfile', '', { a: 'b' }, 500, 'Cannot locate specified Dockerfile: Dockerfile'],
     ['an empty one', '', { Dockerfile: '' }, 400, 'the Dockerfile (Dockerfile) cannot be empty'],
     ['Hyper-V', '?isolation=hyperv', { Dockerfile: good }, 400, 'Hyper-V'],
-    ['Git', '?remote=https://x/y.git', {}, 501, 'Git repository']
+    ['a ref that is an option', '?remote=https://x/y.git%23-x', {}, 400, 'invalid refspec: -x'],
+    ['a Git repository that is not there', '?remote=git://127.0.0.1:1/y', {}, 500, 'error fetching: '],
+    ['a session', '?remote=client-session', {}, 400, 'BuildKit'],
+    ['what is no URL', '?remote=some/where', {}, 400, 'remoteURL (some/where) could not be recognized as URL'],
+    ['a server that is not there', '?remote=http://127.0.0.1:1/x', {}, 500, 'connect: connection refused']
   ])('%s', async (_, query, files, status, message) => {
     const answer = await send(`/build${query}`, await tar(files))
     expect(answer.status).toBe(status)
@@ -285,6 +290,75 @@ test('a client that leaves during the build ends it', async () => {
   await expect(sent).rejects.toThrow()
   for (let waited = 0; aborted === 0 && waited < 200; waited++) await sleep(10)
   expect(aborted).toBeGreaterThan(0)
+})
+
+describe('of a URL', () => {
+  let web: TestServer
+  let answer: { status?: number; type?: string; body: Buffer | string } = { body: '' }
+  beforeEach(async () => {
+    web = await serve((_request, response) => {
+      const { status = 200, type, body } = answer
+      response.writeHead(status, type === undefined ? {} : { 'Content-Type': type }).end(body)
+    })
+  })
+  afterEach(() => web.close())
+
+  const ask = (rest = '') =>
+    send(`/build?remote=${encodeURIComponent(`${web.url}/x?token=secret`)}${rest}`, Buffer.alloc(0))
+
+  test.each([
+    ['application/x-tar', (data: Buffer) => data],
+    ['application/octet-stream', gzipSync],
+    ['text/plain', gzipSync],
+    [undefined, gzipSync]
+  ])('an archive that is called %s is the context', async (type, packed) => {
+    const files = { 'a.txt': 'a', 'win/Dockerfile': good }
+    answer = { body: packed(await tar(files)), ...(type === undefined ? {} : { type }) }
+    expect((await ask('&dockerfile=win/Dockerfile')).status).toBe(200)
+    expect(seen[0]?.files.get('a.txt')).toBe('a')
+    expect(seen[0]?.files.get('.oriel.dockerfile')).toContain('FROM --platform=linux/amd64 win/base:1')
+  })
+
+  test.each(['text/plain; charset=utf-8', 'application/octet-stream'])(
+    'a text that is called %s is the Dockerfile',
+    async type => {
+      answer = { body: good, type }
+      expect((await ask('&dockerfile=is/ignored')).status).toBe(200)
+      expect(seen[0]?.files.get('.oriel.dockerfile')).toContain('FROM --platform=linux/amd64 win/base:1')
+      expect([...(seen[0]?.files.keys() ?? [])]).not.toContain('is/ignored')
+    }
+  )
+
+  test.each<[string, typeof answer, number, RegExp]>([
+    ['nothing', { body: '' }, 400, /error detecting content type for remote .*: empty response/],
+    ['a page', { body: '<!DOCTYPE html><p>', type: 'text/html' }, 400, /unsupported Content-Type "text\/html"/],
+    ['a page by another name', { body: '<html>', type: 'application/octet-stream' }, 400, /unsupported Content-Type/],
+    ['a picture', { body: 'PNG', type: 'image/png' }, 400, /unsupported Content-Type "image\/png"/],
+    [
+      'no file',
+      { body: 'gone', status: 404 },
+      404,
+      /^error downloading remote context .*: failed to GET .* with status 404 Not Found: gone$/
+    ],
+    ['a failure', { body: 'oh', status: 503 }, 500, /503 Service Unavailable: oh/],
+    ['a damaged archive', { body: Buffer.alloc(2000, 1), type: 'application/x-tar' }, 500, /Error processing tar file/]
+  ])('that gives %s is refused', async (_name, given, status, message) => {
+    answer = given
+    const { status: refused, body } = await ask()
+    expect(refused).toBe(status)
+    expect(JSON.parse(body).message).toMatch(message)
+    expect(body).not.toContain('secret')
+    expect(seen).toEqual([])
+  })
+})
+
+test('a URL whose server cuts the connection is an error, and no build', async () => {
+  const whole = await tar({ Dockerfile: good, a: 'x'.repeat(5000) })
+  const web = await serve((request, response) => sendFile(whole, request, response, { cutAfter: 3000 }))
+  const { status, body } = await send(`/build?remote=${encodeURIComponent(`${web.url}/x.tar`)}`, Buffer.alloc(0))
+  await web.close()
+  expect([status, JSON.parse(body).message]).toEqual([500, 'unexpected EOF: the connection was cut'])
+  expect(seen).toEqual([])
 })
 
 test('there is no build cache to prune and nothing to cancel', async () => {

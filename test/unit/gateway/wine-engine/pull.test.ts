@@ -97,6 +97,9 @@ describe('refuses', () => {
     ],
     ['the full Windows', { fromImage: 'mcr.microsoft.com/windows', tag: 'ltsc2019' }, 400, /full Windows/],
     ['a registry that is not there', { fromImage: '127.0.0.1:1/app', tag: '1' }, 500, /127\.0\.0\.1:1\/v2\/app/],
+    ['the same with the tag in the name', { fromImage: '127.0.0.1:1/app:1' }, 500, /v2\/app\/manifests\/1/],
+    ['all tags of it', { fromImage: '127.0.0.1:1/app' }, 500, /v2\/app\/tags\/list/],
+    ['the same, as old clients say it', { fromImage: '127.0.0.1:1/app:' }, 500, /v2\/app\/tags\/list/],
     ['a name that is none', { fromImage: '127.0.0.1:1/App', tag: '1' }, 400, /must be lowercase/],
     ['an empty tar', { fromSrc: '-' }, 400, /the tar cannot be imported: it is empty/]
   ])('%s', async (_name, query, status, message) => {
@@ -110,6 +113,14 @@ describe('refuses', () => {
     open = await stage(builder({ 'GET /images/nanoserver:latest/json': { Config: { Labels: null } } }))
     expect(await refusalOf(open.client.json('POST', '/images/create?fromImage=nanoserver'))).toMatchObject({
       status: 409
+    })
+  })
+
+  test('to import under the name of a Linux image', async () => {
+    open = await stage(builder({ 'GET /images/taken:latest/json': { Config: { Labels: null } } }))
+    expect(await refusalOf(open.client.json('POST', '/images/create?fromSrc=-&repo=taken'))).toMatchObject({
+      status: 409,
+      message: expect.stringContaining('a Linux image named taken:latest')
     })
   })
 

@@ -677,3 +677,52 @@ describe('an upload', () => {
     expect(fault.message).toBe('denied: requested access to the resource is denied')
   })
 })
+
+describe('tags', () => {
+  const listed = (registry: TestServer) => clientOf(registry).tags(refOf(registry, 'a/b'))
+
+  test('come page by page, whatever the registry calls itself', async () => {
+    const pages: Record<string, { link?: string; tags: string[] | null }> = {
+      '/v2/a/b/tags/list': { tags: ['1', '2'], link: '</v2/a/b/tags/list?n=2&last=2>; rel="next"' },
+      '/v2/a/b/tags/list?n=2&last=2': {
+        tags: ['2', '3'],
+        link: '<http://inside.example/v2/a/b/tags/list?last=3>; rel=next'
+      },
+      '/v2/a/b/tags/list?last=3': { tags: null }
+    }
+    const registry = await server((request, response) => {
+      const page = pages[request.url ?? '']
+      if (page?.link !== undefined) response.setHeader('Link', page.link)
+      response.end(JSON.stringify({ name: 'a/b', tags: page?.tags ?? [] }))
+    })
+    expect(await listed(registry)).toEqual(['1', '2', '3'])
+  })
+
+  test('end with a registry that leads in a circle', async () => {
+    const registry = await server((_request, response) => {
+      response.setHeader('Link', '</v2/a/b/tags/list?last=1>; rel="next"')
+      response.end('{"tags":["1"]}')
+    })
+    expect(await listed(registry)).toEqual(['1'])
+    expect(registry.asked.filter(({ url }) => url.includes('tags/list'))).toHaveLength(2)
+  })
+
+  test.each([
+    ['a web page', '<html>'],
+    ['no list', '{"tags":1}'],
+    ['numbers', '{"tags":[1]}'],
+    ['nothing', 'null']
+  ])('that are %s are refused', async (_name, body) => {
+    const registry = await server((_request, response) => response.end(body))
+    expect((await faultOf(listed(registry))).message).toBe(`${hostOf(registry)} gives no list of tags`)
+  })
+
+  test('of a repository that is not there are told of in docker’s words', async () => {
+    const registry = await server((_request, response) => {
+      response.writeHead(404).end('{"errors":[{"code":"NAME_UNKNOWN","message":"no such thing"}]}')
+    })
+    expect((await faultOf(listed(registry))).message).toBe(
+      `repository ${hostOf(registry)}/a/b not found: name unknown: no such thing`
+    )
+  })
+})
