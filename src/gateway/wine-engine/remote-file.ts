@@ -41,7 +41,7 @@ export async function withRemoteFile<T>(
   }
   // Its HTTP client is larger than all the rest of the agent, and most agents never fetch.
   const { mediaTypeOf, readAnswer, shown, Transport } = await import('#image/registry/transport.ts')
-  const transport = new Transport(images.env, [])
+  const transport = new Transport(url.host, images.env, [])
   try {
     const answer = await transport
       .send(url, { method: 'GET', authorization: authorizationOf(url) }, signal)
