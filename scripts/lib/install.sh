@@ -50,7 +50,7 @@ install_docker() {
 # What the tests check our discs, certificates and keys with, and the machines that they boot.
 install_test_tools() {
   if on_debian; then
-    apt_install ssh-keygen:openssh-client xmllint:libxml2-utils isoinfo:genisoimage xorriso:xorriso 7z:p7zip-full \
+    apt_install git:git ssh-keygen:openssh-client xmllint:libxml2-utils isoinfo:genisoimage xorriso:xorriso 7z:p7zip-full \
       wimlib-imagex:wimtools qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils openssl:openssl swtpm:swtpm \
       hivexsh:libhivex-bin zstd:zstd /usr/share/OVMF/OVMF_CODE_4M.fd:ovmf &&
       install_quietly sshd:openssh-server ssh.service ssh.socket &&
