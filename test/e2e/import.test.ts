@@ -116,14 +116,15 @@ test('an image is built on an imported one, with both in its history', async () 
   ])
 })
 
-test('the drive of a container comes back as an image: docker cp, and the export of the Linux engine', async () => {
+test('the drive of a container comes back as an image: docker export, docker cp, and the export of the Linux engine', async () => {
   const script =
     'mkdir C:\\App & echo mine> C:\\App\\a.txt & echo 1.2.3.4 here>> C:\\windows\\system32\\drivers\\etc\\hosts'
   await windows.out(['run', '--name', 'box', 'nanoserver', 'cmd', '/c', script])
   for (const [name, source] of [
     ['copied:1', `--context ${windows.context} cp box:'C:\\' -`],
     ['copied:2', `--context ${windows.context} cp box:'C:\\.' -`],
-    ['exported:1', `-H ${windows.engine} export box`]
+    ['exported:1', `--context ${windows.context} export box`],
+    ['exported:2', `-H ${windows.engine} export box`]
   ] as const) {
     const line = `docker ${source} | docker --context ${windows.context} import - ${name}`
     const { code, stdout, stderr } = await run('sh', ['-c', line], { env: windows.home.env, timeoutMs: 100_000 })
@@ -137,6 +138,22 @@ test('the drive of a container comes back as an image: docker cp, and the export
     expect(Number(sizes.split('\n')[0])).toBeGreaterThan(0)
     expect(Number(sizes.split('\n')[0])).toBeLessThan(100_000)
   }
+})
+
+test('docker export gives the C: drive and nothing else, without volumes', async () => {
+  const script = 'mkdir C:\\App & echo mine> C:\\App\\a.txt & echo kept> C:\\data\\b.txt'
+  await windows.out(['run', '--name', 'box2', '-v', 'kept:C:\\data', 'nanoserver', 'cmd', '/c', script])
+  const path = join(folder, 'drive.tar')
+  await windows.out(['export', '-o', path, 'box2'])
+  const { stdout } = await run('tar', ['-tf', path])
+  const names = stdout.split('\n')
+  expect(names).toContain('App/a.txt')
+  expect(names).toContain('windows/system32/ntdll.dll')
+  expect(names.filter(name => /^(\.|\/|c\/|usr|etc|oriel)/.test(name))).toEqual([])
+  expect(names.filter(name => name.startsWith('data'))).toEqual(['data/'])
+  expect((await run('tar', ['-xOf', path, 'App/a.txt'])).stdout.trim()).toBe('mine')
+  const { code, stderr } = await windows.docker(['export', 'nobody'])
+  expect([code, stderr]).toEqual([1, expect.stringContaining('No such container: nobody')])
 })
 
 test('a Windows layer keeps its registry', async () => {

@@ -62,6 +62,9 @@ export async function peek(source: Readable, count: number): Promise<Buffer> {
       return bytes
     }
     if (source.readableEnded) return Buffer.alloc(0)
+    // Its events have been and will not come again.
+    if (source.errored !== null) throw source.errored
+    if (source.destroyed) throw new Error('the client went away')
     await Promise.race([once(source, 'readable'), once(source, 'end')])
   }
 }

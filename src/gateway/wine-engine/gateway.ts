@@ -11,6 +11,7 @@ import { containerRoutes } from './containers.ts'
 import type { GatewayLog, WineContext } from './context.ts'
 import { dfRoutes } from './df.ts'
 import { eventRoutes } from './events.ts'
+import { exportRoutes } from './export.ts'
 import { type EngineFacts, engineFacts } from './facts.ts'
 import { ImageStore } from './image-store.ts'
 import { imageRoutes } from './images.ts'
@@ -65,6 +66,7 @@ export function wineRoutes(context: WineContext): Route[] {
   return [
     ...systemRoutes(context),
     ...refusedRoutes(),
+    ...exportRoutes(context),
     ...pullRoutes(context),
     ...pushRoutes(context),
     ...saveRoutes(context),

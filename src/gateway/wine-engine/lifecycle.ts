@@ -36,14 +36,6 @@ export function lifecycleRoutes(context: WineContext): Route[] {
       })
     ),
     { method: 'POST', template: '/containers/{id}/update', action: match => update(context, match) },
-    {
-      method: 'GET',
-      template: '/containers/{id}/export',
-      action: async ({ params }) => {
-        await findContainer(context, params.id ?? '')
-        throw new Refusal('the daemon on this operating system does not support exporting Windows containers', 500)
-      }
-    },
     ...['/containers/{id}/checkpoints', '/containers/{id}/checkpoints/{name}'].map(
       (template): Route => ({
         method: '*',

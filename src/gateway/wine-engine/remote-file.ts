@@ -101,6 +101,8 @@ function received(source: Readable, onBytes: (current: number) => void): Readabl
       done(null, chunk)
     }
   })
+  // One that comes before anybody reads stays for who does; without a listener it would end the agent.
+  through.on('error', () => undefined)
   source.once('error', error => {
     through.destroy(Object.assign(new Refusal('unexpected EOF: the connection was cut', 500), { cause: error }))
   })

@@ -1,5 +1,8 @@
+import type { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
+import { setTimeout } from 'node:timers/promises'
 import { afterEach, expect, test } from 'vitest'
+import { decompressed } from '#gateway/wine-engine/build-compression.ts'
 import { ImageStore } from '#gateway/wine-engine/image-store.ts'
 import { withRemoteFile } from '#gateway/wine-engine/remote-file.ts'
 import { serve, type TestServer } from '../../../support/file-server.ts'
@@ -58,6 +61,23 @@ test('ends with its client', async () => {
   web = await serve((_request, response) => void response.writeHead(200).write('a'))
   const gone = new AbortController()
   const asked = fetched(`${web.url}/a`, {}, gone.signal)
-  setTimeout(() => gone.abort(), 100)
+  void setTimeout(100).then(() => gone.abort())
   await expect(asked).rejects.toThrow()
+})
+
+test('a cut that comes before anybody reads is told to who reads then', async () => {
+  web = await serve((_request, response) => {
+    response
+      .writeHead(200, { 'Content-Length': 1000 })
+      .write('some', () => void setTimeout(20).then(() => response.destroy()))
+  })
+  const { context } = fakeContext(() => undefined)
+  const images = new ImageStore('/nowhere', context.engine, {})
+  const late = (read: (body: Readable) => Promise<unknown>) =>
+    withRemoteFile({ ...context, images }, `${web?.url}/a`, new AbortController().signal, async ({ body }) => {
+      await setTimeout(200)
+      return await read(body)
+    })
+  await expect(late(text)).rejects.toThrow('unexpected EOF')
+  await expect(late(decompressed)).rejects.toThrow('unexpected EOF')
 })
