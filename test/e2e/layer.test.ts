@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createReadStream, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, inject, test } from 'vitest'
 import { wineBaseTag } from '#image/bases.ts'
 import { diffRegistry, readWineRegistry } from '#image/hive/wine-registry.ts'
 import { INIT, launchArguments } from '#image/launch.ts'
+import { compressionOf, decompressAs } from '#image/layer/decompress.ts'
 import { toLinuxLayer } from '#image/layer/to-linux.ts'
 import { toWindowsLayer } from '#image/layer/to-windows.ts'
 import { type Result, type RunOptions, run, runOk } from '../support/command.ts'
@@ -218,7 +219,8 @@ async function lastLayer(image: string): Promise<Buffer> {
     await dockerOk(['save', '-o', join(temp, 'image.tar'), image])
     await runOk('tar', ['-xf', join(temp, 'image.tar'), '-C', temp])
     const [{ Layers }] = JSON.parse(readFileSync(join(temp, 'manifest.json'), 'utf8'))
-    return readFileSync(join(temp, Layers.at(-1)))
+    const layer = join(temp, Layers.at(-1))
+    return await buffer(decompressAs(createReadStream(layer), await compressionOf(layer)))
   } finally {
     rmSync(temp, { recursive: true })
   }

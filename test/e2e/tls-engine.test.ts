@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, inject, test } from 'vitest'
 import { keysHash } from '#agent/keys.ts'
@@ -10,6 +11,7 @@ import { type Certificates, makeCertificates } from '../support/certificates.ts'
 import { cleanEnv, type Result, type RunOptions, run } from '../support/command.ts'
 import { claimSlot, type Engine, startEngine } from '../support/engine.ts'
 import { temporaryHome } from '../support/home.ts'
+import { makeTar } from '../support/tar.ts'
 import { TerminalSession } from '../support/terminal.ts'
 import { freePort, waitFor } from '../support/wait.ts'
 
@@ -99,6 +101,29 @@ async function out(args: readonly string[], options: RunOptions = {}): Promise<s
 test('the engine is seen as it is', async () => {
   const direct = await run('docker', ['-H', engine.url, 'version', '-f', '{{json .Server}}'])
   expect(JSON.parse(await out(['version', '-f', '{{json .Server}}']))).toEqual(JSON.parse(direct.stdout))
+})
+
+test.each(['a length', 'chunks'])('a build ends with its client, when the context came with %s', async framing => {
+  const context = await makeTar([
+    { name: 'Dockerfile', data: Buffer.from(`FROM ${IMAGE}\nRUN sleep 120 # ${framing}\n`) }
+  ])
+  const lines = ['POST /build HTTP/1.1', 'Host: d', 'Content-Type: application/x-tar']
+  const body =
+    framing === 'a length'
+      ? [`Content-Length: ${context.length}\r\n\r\n`, context]
+      : [`Transfer-Encoding: chunked\r\n\r\n${context.length.toString(16)}\r\n`, context, '\r\n0\r\n\r\n']
+  const client = connect(socket)
+  client.write(`${lines.join('\r\n')}\r\n`)
+  for (const piece of body) client.write(piece)
+  let said = ''
+  client.setEncoding('utf8').on('data', text => {
+    said += text
+  })
+  await waitFor(() => said.includes('Running in'), 30_000, 'the RUN has begun')
+  const running = async () => (await run('docker', ['-H', engine.url, 'ps', '-q'])).stdout !== ''
+  await waitFor(running, 10_000, 'its container runs')
+  client.destroy()
+  await waitFor(async () => !(await running()), 20_000, 'its container is ended')
 })
 
 test('run gives output and exit code', async () => {

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import type { Duplex } from 'node:stream'
+import { type Duplex, PassThrough } from 'node:stream'
 import { messageOf } from '#lib/fault.ts'
 import { readBody, sendBodyThrough } from './body.ts'
 import { endGently, lingerThenCut, messageAnswer, watchForDeparture } from './connection.ts'
@@ -107,21 +107,25 @@ class Exchange {
   async #sendRequest(): Promise<void> {
     const { request = this.#sent, requestBody } = this.#handling
     const framing = requestFraming(this.#sent.headers)
-    const transforms = requestBody !== undefined && framing.kind !== 'none'
-    let head = withFraming(request, transforms ? { kind: 'chunked' } : framing, this.#sent)
+    // Docker is told of a client that leaves in the middle of a build only once it has read the body to its end. Of one with
+    // a length, on a connection that is to be closed, it never reads the end; of one in chunks it does.
+    const archive = framing.kind === 'length' && valuesOf(this.#sent.headers, 'content-type').some(isArchive)
+    const changed = requestBody ?? (archive ? () => new PassThrough() : undefined)
+    const transform = framing.kind === 'none' ? undefined : changed?.()
+    let head = withFraming(request, transform === undefined ? framing : { kind: 'chunked' }, this.#sent)
     if (!this.#upgrade) head = withHeader(withHeader(head, 'Keep-Alive'), 'Connection', 'close')
     const lead = [formatRequestHead(head)]
     // Who asks for a word before the body gets it from the engine, which has to have the head for that.
     const awaitsWord = valuesOf(this.#sent.headers, 'expect').length > 0
-    if (!transforms && !awaitsWord && framing.kind === 'length' && framing.length <= optionsBodyLimit) {
+    if (transform === undefined && !awaitsWord && framing.kind === 'length' && framing.length <= optionsBodyLimit) {
       // Docker drops the body of an attach only when it comes with the head; one that comes later becomes standard input.
       // And it answers some requests, as a resize, without a look at their body, and hangs up: a body that comes after that
       // breaks the connection, and the answer is lost with it.
       lead.push(await readBody(this.#client, framing.length))
     }
     this.#engine.write(Buffer.concat(lead))
-    if (transforms) {
-      await sendBodyThrough(this.#client, this.#engine, framing, requestBody())
+    if (transform !== undefined) {
+      await sendBodyThrough(this.#client, this.#engine, framing, transform)
     }
     this.#upload = pump(this.#client, this.#engine)
     if (this.#uploadUnwanted) this.#upload.discard()
@@ -255,6 +259,10 @@ class Exchange {
     })
     return messageIn(text)
   }
+}
+
+function isArchive(contentType: string): boolean {
+  return /^application\/(x-)?(tar|gtar|gzip|octet-stream)\b/i.test(contentType.trim())
 }
 
 function messageIn(text: string): string {

@@ -28,6 +28,16 @@ const NOISE: readonly { key: RegExp; value?: RegExp }[] = [
   // The name of the container, which wineboot takes from Linux when services are on.
   { key: /^System\\ControlSet001\\Control\\ComputerName\\(Active)?ComputerName$/i, value: /^ComputerName$/i },
   { key: /^System\\ControlSet001\\Services\\Tcpip\\Parameters$/i, value: /^(NV )?(Hostname|Domain)$/i },
+  // The time at which a program that wants a window met the display adapter.
+  {
+    key: /^System\\ControlSet001\\Control\\Class\\\{4D36E968-E325-11CE-BFC1-08002BE10318\}\\\d{4}$/i,
+    value: /^DriverDateData$/i
+  },
+  // The type library of the script host, which cscript and wscript register whenever they start; Windows has it.
+  { key: /^Software\\Classes\\Typelib\\\{60254CA0-953B-11CF-8C96-00AA00B8708C\}(\\|$)/i },
+  {
+    key: /^Software\\Classes\\(Wow6432Node\\)?Interface\\\{(2CC5A9D1-B1E5-11D3-A286-00104BD35090|53BAD8C1-E718-11CF-893D-00A0C9054228|91AFBD1B-5FEB-43F5-B028-E2CA960617EC)\}(\\|$)/i
+  },
   // What belongs to one start of the system and not to the image.
   { key: /^Volatile Environment(\\|$)/i }
 ]
@@ -121,11 +131,17 @@ export function diffRegistry(before: WineRegistry, after: WineRegistry): Registr
     const fresh = after.get(id)
     const key = (fresh ?? old)?.path ?? id
     if (isNoise(key)) continue
-    if (old === undefined) changes.push({ key, value: undefined, change: 'added' })
-    else if (fresh === undefined) changes.push({ key, value: undefined, change: 'removed' })
+    if (old === undefined && !hasBelow(before, id)) changes.push({ key, value: undefined, change: 'added' })
+    if (fresh === undefined && !hasBelow(after, id)) changes.push({ key, value: undefined, change: 'removed' })
     changes.push(...diffValues(key, old?.values ?? new Map(), fresh?.values ?? new Map()))
   }
   return changes
+}
+
+/** Wine's text does not name a key that has keys below and no values. */
+function hasBelow(registry: WineRegistry, id: string): boolean {
+  for (const other of registry.keys()) if (other.startsWith(`${id}\\`)) return true
+  return false
 }
 
 function diffValues(key: string, before: Map<string, string>, after: Map<string, string>): RegistryChange[] {

@@ -108,7 +108,9 @@ class WindowsLayer {
     const name = ['Files', ...parts].join('/')
     if (last.startsWith(WHITEOUT)) {
       const path = [...folder, last.slice(WHITEOUT.length)].join('/')
-      this.#whiteouts.push({ path, entry: { ...fileEntry(name, entry), content: Buffer.alloc(0) } })
+      // Its own mode says nothing: containerd gives whiteouts none at all, which would be read-only on Windows.
+      const made = fileEntry(name, { mode: 0o644, mtime: entry.mtime })
+      this.#whiteouts.push({ path, entry: { ...made, content: Buffer.alloc(0) } })
       return { kind: 'drop' }
     }
     this.#seen.set(parts.join('/').toLowerCase(), entry.type === '5')

@@ -272,6 +272,41 @@ test.each([
   expect(sent.slice(sent.indexOf('\r\n\r\n') + 4)).toBe('5\r\nBODY!\r\n0\r\n\r\nraw stream')
 })
 
+test.each([
+  ['an archive', 'application/x-tar', 'Transfer-Encoding: chunked', '4\r\nbody\r\n0\r\n\r\n'],
+  [
+    'an archive without a name of its own',
+    'application/octet-stream',
+    'Transfer-Encoding: chunked',
+    '4\r\nbody\r\n0\r\n\r\n'
+  ],
+  ['JSON', 'application/json', 'Content-Length: 4', 'body'],
+  ['a form', 'application/x-www-form-urlencoded', 'Content-Length: 4', 'body']
+])(
+  '%s of a length goes on so that its end is seen, and so is the end of its client',
+  async (_what, type, framing, body) => {
+    let ended = false
+    let seen = ''
+    const { open } = await start(
+      onHead(async (socket, head) => {
+        seen = head
+        socket.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n')
+        for await (const chunk of socket.iterator({ destroyOnReturn: false })) seen += String(chunk)
+        ended = true
+      })
+    )
+    const client = open()
+    client.write(`POST /build HTTP/1.1\r\nContent-Type: ${type}\r\nContent-Length: 4\r\n\r\nbodymore`)
+    await readUntil(client, '\r\n\r\n')
+    await pause(20)
+    expect(ended).toBe(false)
+    client.destroy()
+    await until(() => ended)
+    expect(seen).toContain(`\r\n${framing}\r\n`)
+    expect(seen.slice(seen.indexOf('\r\n\r\n') + 4)).toMatch(new RegExp(`^${body}(more)?$`))
+  }
+)
+
 test('a transform that fails, a body that is broken or cut off: the client is told', async () => {
   let fail = false
   const { talk, open, engineSockets } = await start(

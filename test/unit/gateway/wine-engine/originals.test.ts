@@ -67,6 +67,17 @@ describe('an original', () => {
     })
   })
 
+  test('has the digests of registries only', () => {
+    const own = `app@sha256:${'e'.repeat(64)}`
+    const digests = (RepoTags: string[], RepoDigests: string[] | null | undefined) =>
+      windowsSummary({ RepoTags, ...(RepoDigests === undefined ? {} : { RepoDigests }), Labels: labels }).RepoDigests
+    expect(digests(['app:1', tagFor('app')], [own])).toEqual([`app@sha256:${HEX}`])
+    expect(digests(['app:1'], [own])).toEqual([])
+    expect(digests([], ['<none>@<none>'])).toEqual(['<none>@<none>'])
+    expect(digests([], null)).toBeNull()
+    expect(digests(['app:1'], undefined)).toBeUndefined()
+  })
+
   test('is shown as its config says', () => {
     const inspect = {
       Id: 'sha256:engine',

@@ -59,14 +59,43 @@ test('what Wine writes by itself is no change', () => {
 [System\\\\ControlSet001\\\\Control\\\\ComputerName\\\\ComputerName] 1
 "ComputerName"="C31FCB77E6F6"
 
+[System\\\\ControlSet001\\\\Control\\\\Class\\\\{4D36E968-E325-11CE-BFC1-08002BE10318}\\\\0000] 1
+"DriverDateData"=hex:f4,ae
+
+[Software\\\\Classes\\\\Typelib\\\\{60254CA0-953B-11CF-8C96-00AA00B8708C}\\\\5.6] 1
+@="IHost"
+
+[Software\\\\Classes\\\\Interface\\\\{53BAD8C1-E718-11CF-893D-00A0C9054228}\\\\TypeLib] 1
+"Version"="1.0"
+
 [System\\\\ControlSet001\\\\Services\\\\Tcpip\\\\Parameters] 1
 "Hostname"="c31fcb77e6f6"
 `
-  const named = noise.replace('C31FCB77E6F6', 'ANOTHER').replace('c31fcb77e6f6', 'another')
+  const named = noise
+    .replace('C31FCB77E6F6', 'ANOTHER')
+    .replace('c31fcb77e6f6', 'another')
+    .replace('f4,ae', 'd3,98')
+    .replace('"Version"="1.0"', '"Version"="5.6"')
+    .replace('@="IHost"', '@="other"')
   expect(diffRegistry(registry(BASE + noise), registry(BASE + named))).toEqual([])
   const other = noise.replace('"Hostname"="c31fcb77e6f6"', '"Hostname"="x"\n"SearchList"="corp"')
   expect(diffRegistry(registry(BASE + noise), registry(BASE + other))).toEqual([
     { key: 'System\\ControlSet001\\Services\\Tcpip\\Parameters', value: 'SearchList', change: 'added' }
+  ])
+})
+
+test('a key that the text names only while it is empty comes and goes with no change', () => {
+  const empty = `${BASE}\n[Software\\\\Vendor] 1\n`
+  const full = `${BASE}\n[Software\\\\Vendor\\\\Product] 1\n"a"="b"\n`
+  const product = { key: 'Software\\Vendor\\Product', change: 'added' }
+  expect(diffRegistry(registry(empty), registry(full))).toEqual([
+    { ...product, value: undefined },
+    { ...product, value: 'a' }
+  ])
+  const back = diffRegistry(registry(full), registry(empty))
+  expect(back.map(({ key, change }) => [key, change])).toEqual([
+    [product.key, 'removed'],
+    [product.key, 'removed']
   ])
 })
 
