@@ -28,6 +28,8 @@ const NOISE: readonly { key: RegExp; value?: RegExp }[] = [
   // The name of the container, which wineboot takes from Linux when services are on.
   { key: /^System\\ControlSet001\\Control\\ComputerName\\(Active)?ComputerName$/i, value: /^ComputerName$/i },
   { key: /^System\\ControlSet001\\Services\\Tcpip\\Parameters$/i, value: /^(NV )?(Hostname|Domain)$/i },
+  // Where folders are was found again, as by the `rmdir /s` of its cmd; who moves one writes to `User Shell Folders`.
+  { key: /^Software\\Microsoft\\Windows\\CurrentVersion\\Explorer\\Shell Folders$/i },
   // What belongs to one start of the system and not to the image.
   { key: /^Volatile Environment(\\|$)/i }
 ]
