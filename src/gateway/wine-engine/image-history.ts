@@ -37,15 +37,19 @@ function onBase(oldestFirst: readonly Json[], image: WindowsImage): LowerRows {
   return { rows: baseRows(oldestFirst.slice(0, end), image), above: oldestFirst.slice(end) }
 }
 
-/** As the engine writes a commit of what laid a layer. */
-const LAID = `${INIT} layer`
+/** As engines write a commit of what laid a layer: its arguments, with the entry point or without. */
+const LAID = ['layer', `${INIT} layer`]
+
+function isLaid(row: Json): boolean {
+  return LAID.includes(stringOf(row.CreatedBy))
+}
 
 /** The history that the original brought, with the engine's sizes: one row for each laid layer, and one more for its config. */
 function onOriginal(oldestFirst: readonly Json[], origin: ImageOrigin): LowerRows {
   const config = originConfig(origin)
-  const laid = oldestFirst.filter(row => row.CreatedBy === LAID)
-  const base = oldestFirst.findIndex(row => row.CreatedBy === LAID)
-  const above = oldestFirst.slice(oldestFirst.findLastIndex(row => row.CreatedBy === LAID) + 1)
+  const laid = oldestFirst.filter(isLaid)
+  const base = oldestFirst.findIndex(isLaid)
+  const above = oldestFirst.slice(oldestFirst.findLastIndex(isLaid) + 1)
   const steps = objectsOf(config.history)
   const microsofts = steps.filter(step => step.empty_layer !== true).length - (laid.length - 1)
   let layer = 0
