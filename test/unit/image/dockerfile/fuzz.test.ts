@@ -270,18 +270,25 @@ describe('time and memory stay in proportion', () => {
     ['byte order marks', many('\ufeff')],
     ['many instructions', `${F}${many('RUN a\n', 3000)}`],
     ['many folders', `${F}${Array.from({ length: 2000 }, (_, at) => `WORKDIR C:/a${at}/b/c\n`).join('')}`]
-  ])('%s', async (_name, text) => {
-    const begin = performance.now()
-    await isPlan(text, new Random(1), 'large')
-    const seconds = (performance.now() - begin) / 1000
-    expect(seconds).toBeLessThan(2)
-  })
+  ])(
+    '%s',
+    async (_name, text) => {
+      expect(await secondsOf(() => isPlan(text, new Random(1), 'large'))).toBeLessThan(2)
+    },
+    60_000
+  )
 })
 
 test('a long target stage', async () => {
-  const begin = performance.now()
-  await plan(`FROM a ${many(' AS', 20_000)}${many('x', 30_000)} y`, new Random(1), { target: 'x' }).catch(error => {
-    expect(error).toBeInstanceOf(Fault)
-  })
-  expect(performance.now() - begin).toBeLessThan(1500)
+  const text = `FROM a ${many(' AS', 20_000)}${many('x', 30_000)} y`
+  const work = () => expect(plan(text, new Random(1), { target: 'x' })).rejects.toThrow(Fault)
+  expect(await secondsOf(work)).toBeLessThan(2)
 })
+
+/** Of the processor, since others may keep it busy. */
+async function secondsOf(work: () => Promise<unknown>): Promise<number> {
+  const begin = process.cpuUsage()
+  await work()
+  const { user, system } = process.cpuUsage(begin)
+  return (user + system) / 1e6
+}

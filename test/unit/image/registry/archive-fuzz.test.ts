@@ -149,15 +149,16 @@ test('indexes that name each other over and over are read once', async () => {
   })
   const upper = JSON.stringify({ schemaVersion: 2, manifests: Array.from({ length: 1000 }, tagged) })
   const blob = (data: Buffer): TestEntry => ({ name: `blobs/sha256/${sha256(data).slice(7)}`, data })
-  const begin = performance.now()
+  const begin = process.cpuUsage()
   const { images } = await read([
     { name: 'index.json', data: Buffer.from(upper) },
     ...[lowest, middle],
     ...[image.config, image.manifest, ...layers.map(({ bytes }) => bytes)].map(blob)
   ])
   expect(images.map(({ tags }) => tags)).toEqual([Array.from({ length: 1000 }, (_, at) => `a:${at}`)])
-  expect(performance.now() - begin).toBeLessThan(2000)
-})
+  // Microseconds of the processor, since others may keep it busy.
+  expect(process.cpuUsage(begin).user).toBeLessThan(3_000_000)
+}, 60_000)
 
 test('layers whose names differ in their signs alone stay apart', async () => {
   const names = ['x', 'y', 'a/b', 'a-b']
