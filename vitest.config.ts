@@ -7,8 +7,8 @@ export default defineConfig({
     reporters: ['default', new CountsReporter()],
     sequence: { sequencer: LongestFirst },
     projects: [
-      // Many of them wait for clocks and sockets, so more than there are cores.
-      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], maxWorkers: 4 } },
+      // Many of them wait for clocks and sockets, so more than there are cores; a busy machine may take its time.
+      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], maxWorkers: 4, testTimeout: 60_000 } },
       {
         test: {
           name: 'e2e',

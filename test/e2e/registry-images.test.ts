@@ -304,6 +304,11 @@ test('docker save gives what docker load takes, here and on Windows', async () =
   expect(await windows.out(['load', '-q', '-i', archive])).toBe(`Loaded image: ${name}`)
   expect((await windows.inspectImage(name)).Id).toBe(app.id)
   expect(await windows.out(['run', '--rm', name])).toBe('two\nsetx on Windows hello')
+  // The engine has images of the steps of `mine:built`, which are no original.
+  expect((await windows.out(['run', '--rm', name, 'cmd', '/c', 'dir /b'])).toLowerCase().split('\n')).toEqual([
+    'hard.txt',
+    'one.txt'
+  ])
   const again = join(folder, 'again.tar')
   await windows.out(['save', '-o', again, name])
   expect(readFileSync(again).equals(readFileSync(archive))).toBe(true)
@@ -477,6 +482,47 @@ test('what ordinary RUNs make Wine write by itself keeps nothing from being push
   await windows.out(['push', tag], { timeoutMs: 300_000 })
   await windows.out(['rmi', tag])
 }, 600_000)
+test('a folder that was removed and made again hides on Windows, too, what was in it', async () => {
+  const tag = `${registry.host}/team/app:anew`
+  const [make, remake] = ['C:\\x\\deep', 'rmdir /s /q C:\\x && mkdir C:\\x\\deep && mkdir C:\\x\\fresh']
+  await build(
+    tag,
+    [
+      `FROM ${name}`,
+      'WORKDIR C:\\work',
+      `RUN mkdir ${make} && echo old>C:\\x\\old.txt && echo old>C:\\x\\same.txt && echo old>${make}\\old.txt`,
+      `RUN ${remake} && echo new>C:\\x\\same.txt && echo new>${make}\\new.txt`,
+      'RUN rmdir /s /q C:\\app && mkdir C:\\app && echo new>C:\\app\\new.txt'
+    ].join('\n')
+  )
+  await windows.out(['push', tag])
+  const { tars } = await fetched(tag)
+  const [again = [], app = []] = tars.slice(-2).map(tar => tar.map(entry => entry.name.replace(/\/$/, '')))
+  expect(again).toEqual(expect.arrayContaining(['Files/x/.wh.old.txt', 'Files/x/deep/.wh.old.txt', 'Files/x/same.txt']))
+  expect(
+    app
+      .filter(path => path.includes('.wh.'))
+      .map(path => path.toLowerCase())
+      .sort()
+  ).toEqual(['files/app/.wh.hard.txt', 'files/app/.wh.one.txt'])
+  expect([...again, ...app].filter(path => path.includes('.wh..wh.'))).toEqual([])
+  // What others get of it, on layers that were laid from the registry's bytes.
+  const copy = `${registry.host}/other/anew:1`
+  await windows.out(['tag', tag, copy])
+  await windows.out(['push', copy])
+  await windows.out(['rmi', tag, copy])
+  await windows.out(['pull', copy])
+  const look = 'cd \\ & dir /s /b /a-d C:\\x C:\\app & if exist C:\\x\\fresh echo fresh & type C:\\x\\same.txt'
+  const seen = (await windows.out(['run', '--rm', copy, 'cmd', '/c', look])).toLowerCase().split('\n')
+  expect(seen.map(line => line.trim()).sort()).toEqual([
+    'c:\\app\\new.txt',
+    'c:\\x\\deep\\new.txt',
+    'c:\\x\\same.txt',
+    'fresh',
+    'new'
+  ])
+  await windows.out(['rmi', copy])
+}, 240_000)
 
 test('a registry change of a RUN is not lost without a word', async () => {
   const tag = `${registry.host}/built/app:setx`

@@ -11,7 +11,8 @@ import { engineErrorOf } from '#docker/engine.ts'
 import { wineBaseTag } from '#image/bases.ts'
 import { diffRegistry, readWineRegistry, type WineRegistry } from '#image/hive/wine-registry.ts'
 import { compressionOf, decompressAs } from '#image/layer/decompress.ts'
-import { type RegistryFile, toWindowsLayer, type WindowsLayerFacts } from '#image/layer/to-windows.ts'
+import { DriveTree } from '#image/layer/drive-tree.ts'
+import { type LowerNames, type RegistryFile, toWindowsLayer, type WindowsLayerFacts } from '#image/layer/to-windows.ts'
 import { playableBuilds, releaseBuild } from '#image/origin.ts'
 import type { BlobStore } from '#image/registry/blob-store.ts'
 import { type Files, unpackArchive } from '#image/registry/image-archive.ts'
@@ -76,8 +77,7 @@ export async function builtOrigin(context: WineContext, found: FoundImage, signa
     if (answer.status >= 400) throw await engineErrorOf(answer)
     const files = await unpackArchive(answer.body, folder, signal)
     const { config, layers } = await engineArchive(files)
-    const added = layers.slice(below.engineLayers.length)
-    const made = await translate(context, added, below, folder, blobs)
+    const made = await translate(context, layers, below, folder, blobs)
     const origin = await compose(found.windows, below, config, made, blobs)
     await context.images.setBuiltAs(engineId, origin)
     return origin
@@ -178,6 +178,7 @@ async function readEntry(files: Files, name: string): Promise<string> {
   return await readFile(file, 'utf8')
 }
 
+/** Those of `layers` that lie above `below`. */
 async function translate(
   context: WineContext,
   layers: readonly string[],
@@ -187,14 +188,20 @@ async function translate(
 ): Promise<MadeLayer[]> {
   const made: MadeLayer[] = []
   let registry: Map<RegistryFile, WineRegistry> | undefined
-  for (const file of layers) {
+  const tree = new DriveTree()
+  let laid = 0
+  for (const [height, file] of layers.entries()) {
+    if (height < below.engineLayers.length) continue
+    // The Wine base is large, and layers without a new folder never ask.
+    const lower: LowerNames = async name => {
+      for (; laid < height; laid += 1) await tree.lay(await plainLayer(layers[laid] ?? ''))
+      return tree.list(name)
+    }
     const packed = join(folder, 'layer.gz')
     const tar = createHash('sha256')
     const bytes = createHash('sha256')
     let size = 0
-    // An engine with containerd's image store keeps what it made compressed.
-    const plain = decompressAs(createReadStream(file), await compressionOf(file))
-    const { output, done } = toWindowsLayer(plain)
+    const { output, done } = toWindowsLayer(await plainLayer(file), { below: lower })
     await pipeline(
       output,
       watched(chunk => tar.update(chunk)),
@@ -216,6 +223,11 @@ async function translate(
     made.push({ descriptor: facts.files > 0 ? descriptor : undefined, diffId })
   }
   return made
+}
+
+/** An engine with containerd's image store keeps what it made compressed. */
+async function plainLayer(file: string): Promise<Readable> {
+  return decompressAs(createReadStream(file), await compressionOf(file))
 }
 
 function watched(each: (chunk: Buffer) => void): Transform {

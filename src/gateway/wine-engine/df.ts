@@ -17,11 +17,13 @@ export function dfRoutes(context: WineContext): Route[] {
 async function usage(context: WineContext, { version, query }: RouteMatch): Promise<Json> {
   const { engine, machine } = context
   const answer = objectOf(await engine.json('GET', joinTarget(version, '/system/df', query)))
-  return windowsUsage(answer, machine, answer.Images === undefined ? 0 : layersSize(await ownImages(context)))
+  return windowsUsage(answer, machine, answer.Images === undefined ? [] : await ownImages(context))
 }
 
 /** An image of the engine that is Windows images' or lies below one. */
 export interface SizedImage {
+  /** The engine's. */
+  id: string
   /** Digests of its layers, the lowest first. */
   layers: readonly string[]
   /** Of all of them, in bytes. */
@@ -38,6 +40,7 @@ async function ownImages({ engine }: WineContext): Promise<SizedImage[]> {
       const inspect = await getIfThere({ engine }, `/images/${stringOf(row.Id)}/json`)
       const { Layers: layers } = objectOf(inspect?.RootFS)
       return {
+        id: stringOf(row.Id),
         layers: Array.isArray(layers) ? layers.map(stringOf) : [],
         size: numberOf(row.Size),
         shown: windowsImageOf(stringsOf(row.Labels)) !== undefined
@@ -48,8 +51,15 @@ async function ownImages({ engine }: WineContext): Promise<SizedImage[]> {
 }
 
 /** The engine's answer with the machine's own objects alone; a kind that it did not report stays out. */
-export function windowsUsage(usage: Json, machine: string, layers: number): Json {
+export function windowsUsage(usage: Json, machine: string, sized: readonly SizedImage[]): Json {
   const images = objectsOf(usage.Images).filter(row => windowsImageOf(stringsOf(row.Labels)) !== undefined)
+  const listed = new Set(images.map(row => stringOf(row.Id)))
+  const shown = sized.filter(({ id }) => listed.has(id))
+  // For the engine each image shares all it has with the hidden ones below, so that none would be in use.
+  const shared = images.map(row => {
+    const image = shown.find(({ id }) => id === row.Id)
+    return image === undefined ? row : { ...row, SharedSize: sharedSize(image, shown, sized) }
+  })
   const containers = objectsOf(usage.Containers).flatMap(row => {
     const record = recordOf(machine, stringsOf(row.Labels))
     return record === undefined ? [] : [windowsRow(row, record, undefined)]
@@ -57,13 +67,29 @@ export function windowsUsage(usage: Json, machine: string, layers: number): Json
   const volumes = objectsOf(usage.Volumes).filter(row => isOwn(machine, row.Labels))
   return {
     ...usage,
-    ...(usage.Images === undefined ? {} : { Images: images.map(windowsSummary), LayersSize: layers }),
+    ...(usage.Images === undefined ? {} : { Images: shared.map(windowsSummary), LayersSize: layersSize(sized) }),
     ...(usage.Containers === undefined ? {} : { Containers: containers }),
     ...(usage.Volumes === undefined ? {} : { Volumes: volumes.map(windowsVolume) }),
     // All of it is of the engine's Linux builds: Windows images come from the classic builder, whose cache is images.
     ...(usage.BuildCache === undefined ? {} : { BuildCache: [] }),
     ...(usage.BuilderSize === undefined ? {} : { BuilderSize: 0 })
   }
+}
+
+/** The bytes of those layers of an image that another of the `shown` has as well; sizes are told by `all`. */
+export function sharedSize(image: SizedImage, shown: readonly SizedImage[], all: readonly SizedImage[]): number {
+  const heights = shown.map(other => (other === image ? 0 : commonHeight(image.layers, other.layers)))
+  const height = Math.max(0, ...heights)
+  if (height === image.layers.length) return image.size
+  const below = all.filter(
+    ({ layers }) => layers.length <= height && commonHeight(image.layers, layers) === layers.length
+  )
+  return Math.max(0, ...below.map(({ size }) => size))
+}
+
+function commonHeight(one: readonly string[], other: readonly string[]): number {
+  const differs = one.findIndex((layer, at) => other[at] !== layer)
+  return differs < 0 ? one.length : differs
 }
 
 /**

@@ -111,8 +111,7 @@ class Translator {
     const own = Object.entries(stage.labels).filter(([name]) => !name.startsWith(LABEL_PREFIX))
     // A line break fits into no LABEL line; the record has the label all the same.
     const labels = Object.fromEntries(own.filter(pair => !/[\r\n]/.test(pair.join(''))))
-    const line = labelLine({ ...labels, [IMAGE_LABEL]: asciiJson(stage.image()) })
-    this.#output.push({ text: line, step: last, shown: false })
+    this.#output.push({ text: recordLine(stage, labels), step: last, shown: false })
   }
 
   #metaArg(instruction: Instruction, step: number): void {
@@ -170,6 +169,8 @@ class Translator {
   async #begin(stage: Stage, reference: string, step: number): Promise<void> {
     this.#stages.push(stage)
     stage.emit(step, `FROM ${reference} AS ${stageOf(stage)}`)
+    // The engine's images of the steps in between have the labels of their base, and none of them is the original.
+    if (stage.base.origin !== undefined) stage.emit(step, recordLine(stage, {}), false)
     const triggers = stage.config.OnBuild ?? []
     stage.config.OnBuild = null
     for (const trigger of triggers) {
@@ -221,6 +222,11 @@ class Translator {
 }
 
 const MIXED = ' ---> [Warning] Shell-form ENTRYPOINT and exec-form CMD may have unexpected results\n'
+
+/** The line that labels an image with its Windows side. */
+function recordLine(stage: Stage, labels: Readonly<Record<string, string>>): string {
+  return labelLine({ ...labels, [IMAGE_LABEL]: asciiJson(stage.image()) })
+}
 
 function stageOf(stage: Stage): string {
   return `oriel-stage-${stage.index}`

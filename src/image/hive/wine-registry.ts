@@ -38,6 +38,8 @@ const NOISE: readonly { key: RegExp; value?: RegExp }[] = [
   {
     key: /^Software\\Classes\\(Wow6432Node\\)?Interface\\\{(2CC5A9D1-B1E5-11D3-A286-00104BD35090|53BAD8C1-E718-11CF-893D-00A0C9054228|91AFBD1B-5FEB-43F5-B028-E2CA960617EC)\}(\\|$)/i
   },
+  // Where folders are was found again, as by the `rmdir /s` of its cmd; who moves one writes to `User Shell Folders`.
+  { key: /^Software\\Microsoft\\Windows\\CurrentVersion\\Explorer\\Shell Folders$/i },
   // What belongs to one start of the system and not to the image.
   { key: /^Volatile Environment(\\|$)/i }
 ]

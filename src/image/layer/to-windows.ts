@@ -11,6 +11,7 @@ import {
   FILEATTR,
   FOLDER_DESCRIPTOR,
   MOUNTPOINT,
+  OPAQUE,
   RAW_DESCRIPTOR,
   WHITEOUT
 } from './windows-records.ts'
@@ -42,12 +43,14 @@ export interface WindowsLayerOptions {
    * What the layers below have in a folder (a path below the drive with slashes; empty for the drive): for a folder that was
    * removed and made again, which Windows can only say name by name.
    */
-  below?: (folder: string) => Promise<readonly { name: string; folder: boolean }[]>
+  below?: LowerNames
 }
+
+/** What is in a folder of the layers below; nothing for one that they have not. */
+export type LowerNames = (folder: string) => Promise<readonly { name: string; folder: boolean }[]>
 
 const REGISTRY_FILES: readonly string[] = ['system.reg', 'user.reg', 'userdef.reg'] satisfies RegistryFile[]
 const REGISTRY_LIMIT = 256 * 1024 * 1024
-const OPAQUE = '.wh..wh..opq'
 const FOLDER_MODE = 1 << 14
 const FILE_MODE = 1 << 15
 
@@ -70,19 +73,21 @@ export function toWindowsLayer(
 
 class WindowsLayer {
   readonly facts: WindowsLayerFacts = { files: 0, bytes: 0, dropped: {}, registry: {} }
-  readonly #options: WindowsLayerOptions
+  readonly #time: Date | undefined
+  readonly #below: LowerNames | undefined
   /** Paths below the drive in lower case; true for a folder. */
   readonly #seen = new Map<string, boolean>()
   readonly #opaque: string[] = []
   /** Last, and not for a name that this layer has in another case: Windows would remove that. */
   readonly #whiteouts: { path: string; entry: NewEntry }[] = []
 
-  constructor(options: WindowsLayerOptions) {
-    this.#options = options
+  constructor({ time, below }: WindowsLayerOptions) {
+    this.#time = time
+    this.#below = below
   }
 
   begin(): NewEntry[] {
-    const mtime = String((this.#options.time?.getTime() ?? 0) / 1000)
+    const mtime = String((this.#time?.getTime() ?? 0) / 1000)
     return ['Hives', 'Files'].map(name => ({
       type: '5',
       name,
@@ -164,10 +169,10 @@ class WindowsLayer {
 
   /** Names of the layers below that this one, which began the folder anew, has not. */
   async #removeBelow(folder: string, entries: NewEntry[]): Promise<void> {
-    if (this.#options.below === undefined) {
+    if (this.#below === undefined) {
       throw new Fault(`"${folder}" was removed and made again, which a Windows layer says only with the names it had`)
     }
-    for (const { name, folder: wasFolder } of await this.#options.below(folder)) {
+    for (const { name, folder: wasFolder } of await this.#below(folder)) {
       const path = folder === '' ? name : `${folder}/${name}`
       const isFolder = this.#seen.get(path.toLowerCase())
       if (isFolder === undefined) entries.push(whiteout(folder, name))

@@ -11,6 +11,8 @@ export const CREATED = 'LIBARCHIVE.creationtime'
 
 /** Begins the name of an entry that removes the file of the rest of the name. */
 export const WHITEOUT = '.wh.'
+/** On Linux: nothing of the layers below is in this folder. Windows has no such mark. */
+export const OPAQUE = '.wh..wh..opq'
 
 export const ATTRIBUTE = {
   readOnly: 0x1,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { addedHistory } from '#gateway/wine-engine/built-image.ts'
-import { layersSize } from '#gateway/wine-engine/df.ts'
+import { layersSize, sharedSize, windowsUsage } from '#gateway/wine-engine/df.ts'
 import { digestOfTag, digestTag } from '#gateway/wine-engine/digest-tag.ts'
 import { windowsHistory } from '#gateway/wine-engine/image-history.ts'
 import { goingDigests } from '#gateway/wine-engine/image-removal.ts'
@@ -102,9 +102,10 @@ describe('an original', () => {
     })
   })
 
+  // Engines tell of a commit with its entry point or without.
   const rows = [
     { Id: 'sha256:engine', CreatedBy: 'layer', Size: 0, Tags: ['app:1', tagFor('app')] },
-    { Id: 'sha256:laid', CreatedBy: 'layer', Size: 20, Tags: null },
+    { Id: 'sha256:laid', CreatedBy: '/oriel/init layer', Size: 20, Tags: null },
     { Id: 'sha256:wine', CreatedBy: 'LABEL x', Size: 300, Tags: ['oriel/wine:ltsc2022'] },
     { Id: '<missing>', CreatedBy: 'debian', Size: 100, Tags: null }
   ]
@@ -181,15 +182,42 @@ test('the digests of a repository go with its last tag', () => {
 })
 
 test('layers that images share count once', () => {
-  const wine = { layers: ['w1', 'w2'], size: 400, shown: false }
-  const laid = { layers: ['w1', 'w2', 'a'], size: 430, shown: false }
-  const app = { layers: ['w1', 'w2', 'a'], size: 430, shown: true }
-  const built = { layers: ['w1', 'w2', 'a', 'b'], size: 437, shown: true }
-  const other = { layers: ['w1', 'w2', 'c'], size: 401, shown: true }
+  const wine = { id: 'wine', layers: ['w1', 'w2'], size: 400, shown: false }
+  const laid = { id: 'laid', layers: ['w1', 'w2', 'a'], size: 430, shown: false }
+  const app = { id: 'app', layers: ['w1', 'w2', 'a'], size: 430, shown: true }
+  const built = { id: 'built', layers: ['w1', 'w2', 'a', 'b'], size: 437, shown: true }
+  const other = { id: 'other', layers: ['w1', 'w2', 'c'], size: 401, shown: true }
   expect(layersSize([])).toBe(0)
   expect(layersSize([wine])).toBe(0)
   expect(layersSize([wine, laid, app])).toBe(430)
   expect(layersSize([wine, laid, app, app, built, other])).toBe(438)
+})
+
+test('what an image shares is what another shown image has, and not what lies below it', () => {
+  const labels = { [IMAGE_LABEL]: JSON.stringify(image) }
+  const all = [
+    { id: 'wine', layers: ['w1', 'w2'], size: 400, shown: false },
+    { id: 'laid', layers: ['w1', 'w2', 'a'], size: 430, shown: false },
+    { id: 'app', layers: ['w1', 'w2', 'a'], size: 430, shown: true },
+    { id: 'other', layers: ['w1', 'w2', 'c'], size: 401, shown: true },
+    { id: 'built', layers: ['w1', 'w2', 'a', 'b'], size: 437, shown: true }
+  ]
+  const pick = (...ids: string[]) => all.filter(({ id }) => ids.includes(id))
+  const shared = (...ids: string[]) => {
+    const shown = pick(...ids)
+    return shown.map(each => sharedSize(each, shown, all))
+  }
+  expect(shared('app')).toEqual([0])
+  expect(shared('app', 'other')).toEqual([400, 400])
+  expect(shared('app', 'built')).toEqual([430, 430])
+  expect(shared('app', 'other', 'built')).toEqual([430, 400, 430])
+  const row = (Id: string, Size: number) => ({ Id, Size, SharedSize: Size, Containers: 1, Labels: labels })
+  const usage = { Images: [row('app', 430), row('other', 401), row('new', 5)], LayersSize: 9999 }
+  expect(windowsUsage(usage, 'm1', all)).toMatchObject({
+    LayersSize: 438,
+    // One that came in between is as the engine has it.
+    Images: [{ SharedSize: 400 }, { SharedSize: 400 }, { SharedSize: 5 }]
+  })
 })
 
 describe('what is pushed', () => {

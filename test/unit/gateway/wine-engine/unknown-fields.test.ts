@@ -16,7 +16,7 @@ const patchers: Record<string, (json: Json) => Json> = {
   image: json => windowsInspect({ inspect: json, windows, name: 'a' }, '1.41'),
   volume: windowsVolume,
   network: json => windowsNetwork(json, new Set()),
-  usage: json => windowsUsage(json, 'm1', 0)
+  usage: json => windowsUsage(json, 'm1', [])
 }
 
 /** Numbers from a seed, so that a failure can be seen again. */

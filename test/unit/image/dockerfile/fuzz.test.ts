@@ -210,9 +210,8 @@ const F = 'FROM windowsservercore\n'
 const many = (text: string, times = 100_000) => text.repeat(times)
 const long = many('a ', 30_000)
 
-/** What takes the square of such lengths takes minutes; of the processor's time, since others may use the machine, too. */
+/** What takes the square of such lengths takes minutes. */
 const MOST_SECONDS = 10
-const cpuSeconds = (since: NodeJS.CpuUsage) => process.cpuUsage(since).user / 1e6
 
 describe('time and memory stay in proportion', () => {
   test.each<[string, string]>([
@@ -274,17 +273,25 @@ describe('time and memory stay in proportion', () => {
     ['byte order marks', many('\ufeff')],
     ['many instructions', `${F}${many('RUN a\n', 3000)}`],
     ['many folders', `${F}${Array.from({ length: 2000 }, (_, at) => `WORKDIR C:/a${at}/b/c\n`).join('')}`]
-  ])('%s', async (_name, text) => {
-    const begin = process.cpuUsage()
-    await isPlan(text, new Random(1), 'large')
-    expect(cpuSeconds(begin)).toBeLessThan(MOST_SECONDS)
-  })
+  ])(
+    '%s',
+    async (_name, text) => {
+      expect(await secondsOf(() => isPlan(text, new Random(1), 'large'))).toBeLessThan(MOST_SECONDS)
+    },
+    60_000
+  )
 })
 
 test('a long target stage', async () => {
-  const begin = process.cpuUsage()
-  await plan(`FROM a ${many(' AS', 20_000)}${many('x', 30_000)} y`, new Random(1), { target: 'x' }).catch(error => {
-    expect(error).toBeInstanceOf(Fault)
-  })
-  expect(cpuSeconds(begin)).toBeLessThan(MOST_SECONDS)
+  const text = `FROM a ${many(' AS', 20_000)}${many('x', 30_000)} y`
+  const work = () => expect(plan(text, new Random(1), { target: 'x' })).rejects.toThrow(Fault)
+  expect(await secondsOf(work)).toBeLessThan(MOST_SECONDS)
 })
+
+/** Of the processor, since others may keep it busy. */
+async function secondsOf(work: () => Promise<unknown>): Promise<number> {
+  const begin = process.cpuUsage()
+  await work()
+  const { user, system } = process.cpuUsage(begin)
+  return (user + system) / 1e6
+}

@@ -298,6 +298,17 @@ test('ONBUILD triggers of the base run after FROM, and are gone then', async () 
   expect(translation.lines[1]?.step).toBe(0)
 })
 
+test('what is built on an image of a registry does not pass for that image at any step', async () => {
+  const origin = { id: 'sha256:1', manifest: 'sha256:2', config: '{"a":"é"}' }
+  images.pulled = { origin }
+  const { lines, image } = await build('FROM pulled\nRUN a\nFROM pulled')
+  const record = /"dev\.oriel\.image"="(.*)"$/.exec(lines[1]?.text ?? '')?.[1]?.replace(/\\(.)/g, '$1') ?? ''
+  const { parent, ...rest } = JSON.parse(record) as WindowsImage
+  expect([parent, rest.origin, lines[1]?.shown, lines[1]?.step]).toEqual([origin, undefined, false, 0])
+  expect(lines.map(({ text }) => text.split(' ')[0])).toEqual(['FROM', 'LABEL', 'RUN', 'FROM', 'LABEL', 'LABEL'])
+  expect(image).toMatchObject({ parent: origin })
+})
+
 test('the platform of the base goes along', async () => {
   const { dockerfile } = await translate('FROM x', {
     lookup: async reference => ({ ...(await lookup('windowsservercore')), reference, platform: 'linux/amd64' })

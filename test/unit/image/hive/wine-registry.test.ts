@@ -71,6 +71,11 @@ test('what Wine writes by itself is no change', () => {
 [System\\\\ControlSet001\\\\Services\\\\Tcpip\\\\Parameters] 1
 "Hostname"="c31fcb77e6f6"
 `
+  const shell =
+    '[Software\\\\Microsoft\\\\Windows\\\\CurrentVersion\\\\Explorer\\\\Shell Folders] 1\n"Desktop"="C:\\\\x"\n'
+  expect(diffRegistry(registry(BASE), registry(BASE + shell))).toEqual([])
+  const moved = shell.replace('Shell Folders', 'User Shell Folders')
+  expect(diffRegistry(registry(BASE), registry(BASE + moved))).toHaveLength(2)
   const named = noise
     .replace('C31FCB77E6F6', 'ANOTHER')
     .replace('c31fcb77e6f6', 'another')

@@ -156,9 +156,9 @@ test('indexes that name each other over and over are read once', async () => {
     ...[image.config, image.manifest, ...layers.map(({ bytes }) => bytes)].map(blob)
   ])
   expect(images.map(({ tags }) => tags)).toEqual([Array.from({ length: 1000 }, (_, at) => `a:${at}`)])
-  // A thousand times a thousand times a thousand would take hours; of the processor's time, since others may use the machine.
-  expect(process.cpuUsage(begin).user / 1e6).toBeLessThan(10)
-})
+  // Microseconds of the processor, since others may keep it busy.
+  expect(process.cpuUsage(begin).user).toBeLessThan(10_000_000)
+}, 60_000)
 
 test('layers whose names differ in their signs alone stay apart', async () => {
   const names = ['x', 'y', 'a/b', 'a-b']

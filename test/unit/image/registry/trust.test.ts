@@ -27,7 +27,7 @@ const ending: (() => Promise<unknown>)[] = []
 
 beforeAll(async () => {
   certificates = await makeCertificates(root, 'DNS:registry.example.invalid,DNS:tokens.example.invalid')
-})
+}, 60_000)
 beforeEach(() => {
   home = mkdtempSync(join(root, 'home-'))
   folder = join(home, '.docker', 'certs.d', NAME)
@@ -129,7 +129,7 @@ describe.skipIf(process.platform !== 'linux')('a registry with an authority of i
     registry = await startRegistry(join(root, 'open'), { tls })
     const clientcas = [join(certificates.server, 'ca.pem')]
     strict = await startRegistry(join(root, 'strict'), { tls: { ...tls, clientcas } })
-  })
+  }, 30_000)
   afterAll(() => Promise.all([registry?.stop(), strict?.stop()]))
 
   const portOf = ({ host }: RealRegistry) => Number(host.split(':')[1])
@@ -163,7 +163,7 @@ describe.skipIf(process.platform !== 'linux')('a registry with an authority of i
     copyFileSync(join(root, 'authority', 'ca.pem'), join(folder, 'second.crt'))
     const digest = await push(registry)
     expect((await manifestOf(registry)).digest).toBe(digest)
-  })
+  }, 30_000)
 
   test('that wants to see a certificate gets the one that is there', async () => {
     put(certificates.client, 'ca.pem', 'ca.crt')
@@ -178,31 +178,35 @@ describe.skipIf(process.platform !== 'linux')('a registry with an authority of i
     put(certificates.client, 'key.pem', 'client.key')
     const digest = await push(strict)
     expect((await manifestOf(strict)).digest).toBe(digest)
-  })
+  }, 30_000)
 
   test.each([
     ['nothing', undefined, 'handshake failure'],
     ['a certificate of nobody', 'stranger', 'unknown certificate authority'],
     ['one that is over', 'expired', 'expired certificate']
-  ] as const)('that says why it does not take %s is understood', async (_name, from, words) => {
-    const port = await freePort()
-    const files = ['-cert', 'cert.pem', '-key', 'key.pem', '-CAfile', 'ca.pem'].map(word =>
-      word.endsWith('.pem') ? join(certificates.server, word) : word
-    )
-    const wants = ['-tls1_2', '-Verify', '1', '-verify_return_error']
-    const server: ChildProcess = spawn('openssl', ['s_server', '-accept', `127.0.0.1:${port}`, ...wants, ...files])
-    ending.push(async () => {
-      server.kill()
-      if (server.exitCode === null && server.signalCode === null) await once(server, 'exit')
-    })
-    if (server.stdout !== null) await once(server.stdout, 'data')
-    put(certificates.server, 'ca.pem', 'ca.crt')
-    if (from !== undefined) put(certificates[from], 'cert.pem', 'client.cert')
-    if (from !== undefined) put(certificates[from], 'key.pem', 'client.key')
-    const refused = await faultOf((await clientOf(port)).manifest(parseReference(`${NAME}/a/b:1`)))
-    expect(refused.message).toContain(`remote error: tls: ${words}`)
-    expect(refused.hint).toContain(folder)
-  })
+  ] as const)(
+    'that says why it does not take %s is understood',
+    async (_name, from, words) => {
+      const port = await freePort()
+      const files = ['-cert', 'cert.pem', '-key', 'key.pem', '-CAfile', 'ca.pem'].map(word =>
+        word.endsWith('.pem') ? join(certificates.server, word) : word
+      )
+      const wants = ['-tls1_2', '-Verify', '1', '-verify_return_error']
+      const server: ChildProcess = spawn('openssl', ['s_server', '-accept', `127.0.0.1:${port}`, ...wants, ...files])
+      ending.push(async () => {
+        server.kill()
+        if (server.exitCode === null && server.signalCode === null) await once(server, 'exit')
+      })
+      if (server.stdout !== null) await once(server.stdout, 'data')
+      put(certificates.server, 'ca.pem', 'ca.crt')
+      if (from !== undefined) put(certificates[from], 'cert.pem', 'client.cert')
+      if (from !== undefined) put(certificates[from], 'key.pem', 'client.key')
+      const refused = await faultOf((await clientOf(port)).manifest(parseReference(`${NAME}/a/b:1`)))
+      expect(refused.message).toContain(`remote error: tls: ${words}`)
+      expect(refused.hint).toContain(folder)
+    },
+    30_000
+  )
 
   test('vouches for its token server too, and everybody else is trusted as ever', async () => {
     const read = (file: string) => readFileSync(join(certificates.server, file), 'utf8')
@@ -224,5 +228,5 @@ describe.skipIf(process.platform !== 'linux')('a registry with an authority of i
     const { digest } = await (await clientOf(server.port)).manifest(parseReference(`${NAME}/a/b:1`))
     expect(digest).toBe(image.digest)
     expect(server.asked.map(({ headers }) => headers.host)).toContain('tokens.example.invalid')
-  })
+  }, 30_000)
 })
