@@ -16,6 +16,8 @@ export async function tunnelTo(port: number): Promise<{ url: string; close: () =
       end.on('error', () => undefined)
     }
     socket.on('close', () => target.destroy())
+    // A pipe does not tell its other end of a reset.
+    target.on('error', () => socket.destroy())
   })
   await new Promise<void>(resolve => proxy.listen(0, '127.0.0.1', resolve))
   const close = () =>
