@@ -168,7 +168,8 @@ describe('sizes', () => {
     const { stdout } = await run('curl', ['-s', '--unix-socket', windows.socket, `http://x/v1.41${path}`])
     return JSON.parse(stdout) as T
   }
-  const about = (bytes: number) => [bytes - 100_000, bytes + 400_000] as const
+  let doubled = false
+  const about = (bytes: number) => [bytes - 100_000, (doubled ? 2.1 : 1) * bytes + 400_000] as const
   const expectAbout = (value: number, bytes: number) => {
     const [least, most] = about(bytes)
     expect(value).toBeGreaterThan(least)
@@ -176,6 +177,7 @@ describe('sizes', () => {
   }
 
   beforeAll(async () => {
+    doubled = (await run('docker', ['-H', windows.engine, 'info'])).stdout.includes('io.containerd.snapshotter')
     const version = '10.0.20348.3091'
     const layer = (name: string, size: number): Promise<TestLayer> =>
       windowsLayer(`COPY ${name}`, [{ name: `Files/${name}`, data: randomBytes(size) }])
@@ -196,7 +198,10 @@ describe('sizes', () => {
     for (const [at, { Id, Size }] of inspects.entries()) {
       expect(list.find(row => row.Id === Id)?.Size).toBe(Size)
       const history = await api<{ Size: number }[]>(`/images/${encodeURIComponent(names[at]?.() ?? '')}/history`)
-      expect(history.reduce((sum, row) => sum + row.Size, 0)).toBe(Size)
+      const sum = history.reduce((total, row) => total + row.Size, 0)
+      // With containerd's image store an image takes its compressed bytes, too, which no row tells of.
+      if (doubled) expect(sum).toBeLessThan(Size)
+      else expect(sum).toBe(Size)
       expect(history).toHaveLength(5)
       for (const [row, size] of [at === 0 ? one : two, shared].entries()) expectAbout(history[row + 1]?.Size ?? 0, size)
     }
@@ -210,6 +215,7 @@ describe('sizes', () => {
     for (const [at, row] of rows.entries()) {
       expect(row?.Size).toBe(inspects[at]?.Size)
       expectAbout(row?.SharedSize ?? 0, common)
+      expectAbout((row?.Size ?? 0) - (row?.SharedSize ?? 0), at === 0 ? one : two)
     }
     // What is on the engine already may be the same Wine base.
     const added = after.LayersSize - before.LayersSize
@@ -235,7 +241,9 @@ describe('sizes', () => {
     expect([env, config]).toEqual([0, 0])
     expectAbout(own ?? 0, one)
     const { Size } = await windows.inspectImage('size-built')
-    expect(history.reduce((sum, row) => sum + row.Size, 0)).toBe(Size)
+    const sum = history.reduce((total, row) => total + row.Size, 0)
+    if (doubled) expect(sum).toBeLessThan(Size)
+    else expect(sum).toBe(Size)
     await windows.out(['rmi', 'size-built'])
   })
 
@@ -247,8 +255,8 @@ describe('sizes', () => {
     expect(row?.Containers).toBe(1)
     const total = '{{.Type}} {{.TotalCount}} {{.Active}} {{.Reclaimable}}'
     const [line = ''] = (await windows.out(['system', 'df', '--format', total])).split('\n')
-    expect(line).toMatch(/^Images \d+ 1 /)
-    expect(line).not.toContain('(100%)')
+    expect(line).toMatch(/^Images \d+ [1-9]/)
+    expect((row?.Size ?? 0) - (row?.SharedSize ?? 0)).toBeGreaterThan(one - 100_000)
     await windows.out(['rm', 'user'])
   })
 

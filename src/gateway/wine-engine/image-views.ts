@@ -1,5 +1,11 @@
 import { originConfig } from '#image/origin.ts'
-import { type ImageOrigin, userLabels, type WindowsConfig, windowsImageOf } from '#image/windows-config.ts'
+import {
+  type ImageOrigin,
+  userLabels,
+  type WindowsConfig,
+  type WindowsImage,
+  windowsImageOf
+} from '#image/windows-config.ts'
 import { digestOfTag } from './digest-tag.ts'
 import { DOCKER_ROOT } from './identity.ts'
 import { type Json, objectOf, objectsOf, stringOf, stringsOf, without } from './json.ts'
@@ -13,7 +19,7 @@ export function windowsSummary(row: Json): Json {
     ...row,
     ...(row.Id === undefined ? {} : { Id: shownId(row, windows) }),
     ...(row.ParentId === undefined || windows?.history.length !== 0 ? {} : { ParentId: '' }),
-    ...shownNames(row),
+    ...shownNames(row, windows),
     ...(windows?.origin === undefined ? {} : { Created: createdAt(windows.origin) ?? row.Created }),
     Labels: labelsOrNull(stringsOf(row.Labels)),
     ...(row.Descriptor === undefined ? {} : { Descriptor: windowsDescriptor(objectOf(row.Descriptor)) }),
@@ -22,13 +28,16 @@ export function windowsSummary(row: Json): Json {
 }
 
 /** Names and digests. Null stays null, which is how some engines write that there are none. */
-function shownNames({ RepoTags: tags, RepoDigests: digests }: Json): Json {
+function shownNames({ RepoTags: tags, RepoDigests: digests }: Json, windows: WindowsImage | undefined): Json {
   if (!Array.isArray(tags)) return digests === undefined ? { RepoTags: tags } : { RepoTags: tags, RepoDigests: digests }
   const names = tags.map(stringOf)
   const own = names.flatMap(name => digestOfTag(name) ?? [])
   const known = Array.isArray(digests) ? digests.filter(digest => digest !== '<none>@<none>') : []
+  const RepoTags = names.filter(name => !isHidden(name))
+  // Those of an engine with containerd's image store are of what it has made of the original.
+  if (windows?.origin !== undefined) return { RepoTags, RepoDigests: own }
   return {
-    RepoTags: names.filter(name => !isHidden(name)),
+    RepoTags,
     ...(own.length > 0 ? { RepoDigests: [...own, ...known] } : digests === undefined ? {} : { RepoDigests: digests })
   }
 }
@@ -55,7 +64,7 @@ export function windowsInspect({ inspect, windows }: FoundImage, version: string
   return {
     ...without(inspect, ['Variant']),
     Id: shownId(inspect, windows),
-    ...shownNames(inspect),
+    ...shownNames(inspect, windows),
     // A base's parent is the Wine base, which clients cannot look up.
     ...(windows.history.length === 0 && inspect.Parent !== undefined ? { Parent: '' } : {}),
     Os: 'windows',
