@@ -211,7 +211,7 @@ describe('sizes', () => {
     const after = await api<Usage>('/system/df')
     const rows = inspects.map(({ Id }) => after.Images.find(row => row.Id === Id))
     // Both lie on the Wine base and the shared layer; only the rest is an image's own.
-    const common = large - one
+    const common = large - (doubled ? 2 : 1) * one
     for (const [at, row] of rows.entries()) {
       expect(row?.Size).toBe(inspects[at]?.Size)
       expectAbout(row?.SharedSize ?? 0, common)
@@ -256,7 +256,8 @@ describe('sizes', () => {
     const total = '{{.Type}} {{.TotalCount}} {{.Active}} {{.Reclaimable}}'
     const [line = ''] = (await windows.out(['system', 'df', '--format', total])).split('\n')
     expect(line).toMatch(/^Images \d+ [1-9]/)
-    expect((row?.Size ?? 0) - (row?.SharedSize ?? 0)).toBeGreaterThan(one - 100_000)
+    // With containerd's image store the steps of the build above are images still, which share all of it.
+    if (!doubled) expect((row?.Size ?? 0) - (row?.SharedSize ?? 0)).toBeGreaterThan(one - 100_000)
     await windows.out(['rm', 'user'])
   })
 
