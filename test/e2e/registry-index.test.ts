@@ -99,6 +99,8 @@ describe('an index', () => {
 
   test.each([
     [['10.0.17763.6893', 'linux'], '10.0.17763.6893'],
+    // As a Windows Server 2022 would: what is newer it may not run.
+    [['10.0.26100.2894', '10.0.17763.6893'], '10.0.17763.6893'],
     [['10.0.99999.1', '10.0.26100.2894', 'linux'], '10.0.26100.2894']
   ])('of %j gives %s', async (builds, taken) => {
     await publishIndex('some', builds)
@@ -168,7 +170,8 @@ describe('sizes', () => {
     const { stdout } = await run('curl', ['-s', '--unix-socket', windows.socket, `http://x/v1.41${path}`])
     return JSON.parse(stdout) as T
   }
-  const about = (bytes: number) => [bytes - 100_000, bytes + 400_000] as const
+  let doubled = false
+  const about = (bytes: number) => [bytes - 100_000, (doubled ? 2.1 : 1) * bytes + 400_000] as const
   const expectAbout = (value: number, bytes: number) => {
     const [least, most] = about(bytes)
     expect(value).toBeGreaterThan(least)
@@ -176,6 +179,7 @@ describe('sizes', () => {
   }
 
   beforeAll(async () => {
+    doubled = (await run('docker', ['-H', windows.engine, 'info'])).stdout.includes('io.containerd.snapshotter')
     const version = '10.0.20348.3091'
     const layer = (name: string, size: number): Promise<TestLayer> =>
       windowsLayer(`COPY ${name}`, [{ name: `Files/${name}`, data: randomBytes(size) }])
@@ -196,7 +200,10 @@ describe('sizes', () => {
     for (const [at, { Id, Size }] of inspects.entries()) {
       expect(list.find(row => row.Id === Id)?.Size).toBe(Size)
       const history = await api<{ Size: number }[]>(`/images/${encodeURIComponent(names[at]?.() ?? '')}/history`)
-      expect(history.reduce((sum, row) => sum + row.Size, 0)).toBe(Size)
+      const sum = history.reduce((total, row) => total + row.Size, 0)
+      // With containerd's image store an image takes its compressed bytes, too, which no row tells of.
+      if (doubled) expect(sum).toBeLessThan(Size)
+      else expect(sum).toBe(Size)
       expect(history).toHaveLength(5)
       for (const [row, size] of [at === 0 ? one : two, shared].entries()) expectAbout(history[row + 1]?.Size ?? 0, size)
     }
@@ -206,10 +213,11 @@ describe('sizes', () => {
     const after = await api<Usage>('/system/df')
     const rows = inspects.map(({ Id }) => after.Images.find(row => row.Id === Id))
     // Both lie on the Wine base and the shared layer; only the rest is an image's own.
-    const common = large - one
+    const common = large - (doubled ? 2 : 1) * one
     for (const [at, row] of rows.entries()) {
       expect(row?.Size).toBe(inspects[at]?.Size)
       expectAbout(row?.SharedSize ?? 0, common)
+      expectAbout((row?.Size ?? 0) - (row?.SharedSize ?? 0), at === 0 ? one : two)
     }
     // What is on the engine already may be the same Wine base.
     const added = after.LayersSize - before.LayersSize
@@ -235,7 +243,9 @@ describe('sizes', () => {
     expect([env, config]).toEqual([0, 0])
     expectAbout(own ?? 0, one)
     const { Size } = await windows.inspectImage('size-built')
-    expect(history.reduce((sum, row) => sum + row.Size, 0)).toBe(Size)
+    const sum = history.reduce((total, row) => total + row.Size, 0)
+    if (doubled) expect(sum).toBeLessThan(Size)
+    else expect(sum).toBe(Size)
     await windows.out(['rmi', 'size-built'])
   })
 
@@ -247,8 +257,9 @@ describe('sizes', () => {
     expect(row?.Containers).toBe(1)
     const total = '{{.Type}} {{.TotalCount}} {{.Active}} {{.Reclaimable}}'
     const [line = ''] = (await windows.out(['system', 'df', '--format', total])).split('\n')
-    expect(line).toMatch(/^Images \d+ 1 /)
-    expect(line).not.toContain('(100%)')
+    expect(line).toMatch(/^Images \d+ [1-9]/)
+    // With containerd's image store the steps of the build above are images still, which share all of it.
+    if (!doubled) expect((row?.Size ?? 0) - (row?.SharedSize ?? 0)).toBeGreaterThan(one - 100_000)
     await windows.out(['rm', 'user'])
   })
 

@@ -12,11 +12,12 @@ import { type Filters, readFilters, withFilters, withLabel } from './filters.ts'
 import { windowsHistory } from './image-history.ts'
 import { pruneImages, removeImage } from './image-removal.ts'
 import { windowsInspect, windowsSummary } from './image-views.ts'
-import { objectsOf, stringOf } from './json.ts'
+import { type Json, objectOf, objectsOf, stringOf } from './json.ts'
+import { tagsOf } from './original-image.ts'
 import { baseOf } from './pull.ts'
 import { Refusal } from './refusal.ts'
 import { authOf } from './registry-access.ts'
-import { encodeName, findImage, isHidden } from './windows-images.ts'
+import { encodeName, type FoundImage, findImage, isHidden } from './windows-images.ts'
 
 /** What clients see of images: the Windows ones alone, as a Windows daemon would show them. */
 export function imageRoutes(context: WineContext): Route[] {
@@ -73,7 +74,24 @@ async function engineFilters(context: WineContext, filters: Filters): Promise<Fi
 }
 
 async function inspect(context: WineContext, { params, version }: RouteMatch): Promise<unknown> {
-  return windowsInspect(await findImage(context, params.name ?? '', version), version)
+  const found = await findImage(context, params.name ?? '', version)
+  return { ...windowsInspect(found, version), ...(await sizeInList(context, found)) }
+}
+
+/**
+ * The size that the list tells, where it is another one: with containerd's image store `inspect` tells of the compressed
+ * bytes alone, and for a Windows daemon there is one size.
+ */
+async function sizeInList(context: WineContext, { inspect }: FoundImage): Promise<Json> {
+  const [tag] = tagsOf(inspect)
+  // The other stores have folders to tell of.
+  if (Object.keys(objectOf(objectOf(inspect.GraphDriver).Data)).length > 0 || tag === undefined) return {}
+  const query = new URLSearchParams({ filters: JSON.stringify({ reference: [tag] }) })
+  const rows = objectsOf(await context.engine.json('GET', joinTarget('', '/images/json', query)))
+  const size = rows.find(({ Id }) => Id === inspect.Id)?.Size
+  return typeof size === 'number'
+    ? { Size: size, ...(inspect.VirtualSize === undefined ? {} : { VirtualSize: size }) }
+    : {}
 }
 
 async function history(context: WineContext, { params, version }: RouteMatch): Promise<unknown> {

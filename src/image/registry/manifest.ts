@@ -180,13 +180,13 @@ export function parseConfig(bytes: Uint8Array): ImageConfig {
 export interface WindowsChoice {
   /** The newest Windows that can be stood in for: `20348`. */
   maxBuild: number
-  /** The build to take rather than a newer one; `maxBuild` where none is given. */
+  /** The build of the Windows that is played: it, or the newest before it, comes before newer ones; `maxBuild` where none is given. */
   preferBuild?: number
 }
 
 /**
- * The windows/amd64 image of an index: none that is newer than `maxBuild`, one of the preferred build before all others, then
- * the newest. RegistryFault in docker's words when there is none.
+ * The windows/amd64 image of an index: none that is newer than `maxBuild`; the newest that a Windows of the preferred build may
+ * run, and where there is none the one that is nearest to it. RegistryFault in docker's words when there is none.
  */
 export function chooseWindows(index: ImageIndex, { maxBuild, preferBuild = maxBuild }: WindowsChoice): IndexEntry {
   const fitting = index.manifests.flatMap(entry => {
@@ -197,8 +197,11 @@ export function chooseWindows(index: ImageIndex, { maxBuild, preferBuild = maxBu
   })
   // Stable, so that of equal ones the first in the index stays first, as with dockerd.
   fitting.sort((one, other) => {
-    const preferred = Number(other.version[2] === preferBuild) - Number(one.version[2] === preferBuild)
-    return preferred || compareVersions(other.version, one.version)
+    const [oneNewer, otherNewer] = [one, other].map(({ version }) => (version[2] ?? 0) > preferBuild)
+    if (oneNewer !== otherNewer) return oneNewer ? 1 : -1
+    const sameBuild = one.version[2] === other.version[2]
+    const order = compareVersions(other.version, one.version)
+    return oneNewer && !sameBuild ? -order : order
   })
   const [first] = fitting
   if (first !== undefined) return first.entry

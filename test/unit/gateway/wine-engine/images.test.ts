@@ -109,6 +109,26 @@ describe('inspect', () => {
     expect(await open.client.json('GET', '/images/nanoserver@sha256:22/json')).toMatchObject({ Id: 'sha256:other' })
   })
 
+  test('tells the size of the list where the engine has two', async () => {
+    const contained = { ...engine, RepoTags: ['app:1'], Size: 100, GraphDriver: { Name: 'overlayfs', Data: null } }
+    const list = [
+      { Id: 'sha256:other', Size: 7 },
+      { Id: 'sha256:abc', Size: 300 }
+    ]
+    const staged = await stage({
+      'GET /images/app:1/json': contained,
+      'GET /images/untagged/json': { ...contained, RepoTags: [] },
+      'GET /images/plain/json': { ...contained, GraphDriver: engine.GraphDriver },
+      'GET /images/json': list
+    })
+    open = staged
+    const sizeOf = async (name: string) => (await staged.client.json('GET', `/images/${name}/json`)) as { Size: number }
+    expect((await sizeOf('app:1')).Size).toBe(300)
+    expect(JSON.parse(staged.seen.at(-1)?.query.get('filters') ?? '')).toEqual({ reference: ['app:1'] })
+    expect((await sizeOf('untagged')).Size).toBe(100)
+    expect((await sizeOf('plain')).Size).toBe(100)
+  })
+
   test('takes a name with slashes', async () => {
     open = await stage({ 'GET /images/mcr.microsoft.com/windows/nanoserver:ltsc2019/json': engine })
     const shown = await open.client.json('GET', '/v1.41/images/mcr.microsoft.com/windows/nanoserver:ltsc2019/json')

@@ -95,6 +95,13 @@ describe('an original', () => {
     })
   })
 
+  test('has no digest that an engine has given to what it made of it', () => {
+    const names = { RepoTags: ['app:1', tagFor('app')], RepoDigests: ['app@sha256:engine', 'copy@sha256:engine'] }
+    expect(windowsSummary({ ...names, Labels: labels }).RepoDigests).toEqual([`app@sha256:${HEX}`])
+    const inspect = { ...names, Config: { Labels: labels } }
+    expect(windowsInspect({ inspect, windows: image, name: 'app' }, '1.41').RepoDigests).toEqual([`app@sha256:${HEX}`])
+  })
+
   test('with a damaged config does not break the list', () => {
     const damaged = { ...image, origin: { ...origin, config: '{' } }
     expect(windowsSummary({ Labels: { [IMAGE_LABEL]: JSON.stringify(damaged) }, Created: 7 })).toMatchObject({

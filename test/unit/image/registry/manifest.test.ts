@@ -123,7 +123,8 @@ describe('of an index', () => {
     ['the same build', 20348, undefined, '10.0.20348.2'],
     ['the newest that is not too new', 26000, undefined, '10.0.25398.1'],
     ['the preferred build', 26100, 17763, '10.0.17763.9'],
-    ['the newest, if the preferred build is not there', 26100, 14393, '10.0.26100.1']
+    ['the newest before the preferred build, if that is not there', 26100, 25000, '10.0.20348.2'],
+    ['the next newer one, if all are newer than the preferred build', 26100, 14393, '10.0.17763.9']
   ])('is taken %s', (_what, maxBuild, preferBuild, version) => {
     const versions = ['10.0.17763.9', '10.0.20348.1', '10.0.20348.2', '10.0.26100.1', '10.0.25398.1']
     const index = indexOf(linux, ...versions.map(each => entry(each)))
