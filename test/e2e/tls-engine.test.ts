@@ -249,9 +249,16 @@ const withKeys = (folder: string) =>
 test('the engine lets nobody in without a certificate of its authority', async () => {
   expect((await withKeys(certificates.client)).code).toBe(0)
   expect((await straight()).stderr).toMatch(/HTTP request to an HTTPS server/i)
-  expect((await straight('--tlsverify', '--tlscacert', `${certificates.client}/ca.pem`)).stderr).toMatch(/certificate/i)
-  expect((await withKeys(certificates.stranger)).stderr).toMatch(/certificate|unknown authority/i)
-  expect((await withKeys(certificates.expired)).stderr).toMatch(/certificate|expired/i)
+  const refused = [
+    await straight('--tlsverify', '--tlscacert', `${certificates.client}/ca.pem`),
+    await withKeys(certificates.stranger),
+    await withKeys(certificates.expired)
+  ]
+  for (const { code, stderr } of refused) {
+    expect(code).toBe(1)
+    // With TLS 1.3 the client may be cut off while it still writes, before it has read why.
+    expect(stderr).toMatch(/certificate|unknown authority|expired|connection reset|broken pipe|EOF/i)
+  }
 })
 
 test.each(['stranger', 'expired'] as const)('a gateway with the keys of one who is %s says so', async who => {

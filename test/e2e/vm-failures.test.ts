@@ -10,9 +10,12 @@ import { waitFor } from '../support/wait.ts'
 
 const LONG = { timeout: 1_200_000 }
 const machines: TestVm[] = []
+const ups: Up[] = []
 
 useStandIn()
 afterEach(async () => {
+  // Of a test that failed, one may still hold the machine.
+  for (const up of ups.splice(0)) up.child.kill('SIGKILL')
   for (const vm of machines.splice(0)) await vm.remove()
 }, 300_000)
 
@@ -39,9 +42,10 @@ class Up {
       })
     }
     this.ended = new Promise(resolve => this.child.on('close', (code, signal) => resolve(code ?? (signal ? 137 : 1))))
+    ups.push(this)
   }
 
-  async untilSaid(pattern: RegExp, limitMs = 240_000): Promise<void> {
+  async untilSaid(pattern: RegExp, limitMs = 400_000): Promise<void> {
     await waitFor(
       () => {
         if (this.child.exitCode !== null) throw new Error(`oriel up ended with ${this.child.exitCode}:\n${this.said}`)

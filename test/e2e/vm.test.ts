@@ -11,7 +11,7 @@ import { listenersOf, TestVm, useStandIn, vmTest } from '../support/vm.ts'
 import { freePort, waitFor } from '../support/wait.ts'
 
 // One machine through its whole life, in order: an installation takes a minute, so it is not made for each test.
-const vm = new TestVm('win')
+const vm = new TestVm('win', 2)
 const LONG = { timeout: 1_200_000 }
 
 useStandIn()
